@@ -1,0 +1,49 @@
+# make run: a server to try out.  make test: every test.  make help: the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NPM_CLIENTS := tests/clients/node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint format readme clean
+
+help: ## This list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+
+install: $(VENV)/installed ## A virtual environment with tornado-sse in it
+
+run: install ## A server to try out; prints a link to a page where events arrive
+	$(BIN)/tornado-sse serve --dev
+
+test: $(VENV)/installed-dev ## Every test, with coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+lint: $(VENV)/installed-dev ## Lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+readme: $(VENV)/installed-dev ## The table of settings in README, from their declaration
+	$(BIN)/python -m tests.readme
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --group dev
+	touch $@

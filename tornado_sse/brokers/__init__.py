@@ -1,0 +1,1 @@
+"""Brokers: the seam in `base`, one implementation a file."""

@@ -1,0 +1,86 @@
+"""The broker of a single node: history and order in this process's memory, gone with it."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from tornado_sse.brokers.base import Broker, Command, Deliver, Disconnect, Health, Past, Published
+from tornado_sse.expiring import ExpiringDict
+from tornado_sse.history import History
+from tornado_sse.message import Draft, Message
+from tornado_sse.position import Position
+from tornado_sse.topic import Topic
+
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class MemoryBroker(Broker):
+    """Keeps `history`; a repeated idempotency key within `idempotency_window` seconds is the same message."""
+
+    def __init__(
+        self, history: History, *, idempotency_window: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.epoch = "".join(secrets.choice(_BASE36) for _ in range(8))
+        self._history = history
+        self._seen: ExpiringDict[str, Position] = ExpiringDict(idempotency_window, clock)
+        self._clock = clock
+        self._sequence = 0
+        self._deliver: Deliver = _nowhere
+        self._command: Command = _nowhere
+
+    async def start(self, deliver: Deliver, command: Command) -> None:
+        """Begin to deliver."""
+        self._deliver = deliver
+        self._command = command
+
+    async def close(self) -> None:
+        """Stop delivering."""
+        self._deliver = _nowhere
+        self._command = _nowhere
+
+    async def publish(self, drafts: Sequence[Draft]) -> list[Published]:
+        """Publish at once: nothing is awaited, so that the order of calls is the order of positions."""
+        now = self._clock()
+        messages: list[Message] = []
+        published = [self._number(draft, now, messages) for draft in drafts]
+        self._deliver(messages)
+        return published
+
+    def _number(self, draft: Draft, now: float, messages: list[Message]) -> Published:
+        if draft.idempotency_key is not None:
+            first = self._seen.get(draft.idempotency_key)
+            if first is not None:
+                return Published(first, duplicate=True)
+        self._sequence += 1
+        position = Position(self.epoch, self._sequence)
+        message = Message(draft, position, now)
+        self._history.append(message)
+        messages.append(message)
+        if draft.idempotency_key is not None:
+            self._seen.set(draft.idempotency_key, position)
+        return Published(position, duplicate=False)
+
+    async def subscribe(self, topics: Sequence[Topic]) -> None:
+        """Do nothing: the only node gets every message."""
+
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        """Do nothing."""
+
+    async def replay(self, topics: Sequence[Topic], after: int | None) -> Past:
+        """Read the history."""
+        if after is None or after >= self._sequence:
+            return Past((), self._sequence, 0)
+        found = self._history.replay(topics, after, self._sequence)
+        return Past(found.messages, self._sequence, found.lost)
+
+    async def announce(self, command: Disconnect) -> None:
+        """Carry it out here: there is no other node."""
+        self._command(command)
+
+    def health(self) -> Health:
+        """Memory is always up."""
+        return Health(up=True)
+
+
+def _nowhere(_: object) -> None:
+    """Drop it: the broker is not started, or closed."""

@@ -1,0 +1,174 @@
+"""Fan-out: from messages to writes, in order, in slices, with one write a stream for what came in one turn of the loop.
+
+Everything about the order and the pace of delivery lives here. It knows no sockets: a stream is something that takes
+bytes at once (`send`), and that keeps what is left over (`backlog`).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from tornado_sse.event import Encoding
+from tornado_sse.hub import Hub, Subscriber
+from tornado_sse.message import Batch, Message
+from tornado_sse.outbox import Outbox
+from tornado_sse.stats import Stats
+
+SLICE = 0.004
+"""Seconds of writing before the loop gets its turn."""
+
+STRIDE = 32
+"""Writes between two looks at the clock."""
+
+PLAN = 20_000
+"""Deliveries decided at once, about: a burst to many streams is planned in steps, not in one long turn."""
+
+
+class Target(Subscriber, Protocol):
+    """A stream as fan-out sees it: `outbox` is None while its socket takes everything at once."""
+
+    encoding: Encoding
+    outbox: Outbox | None
+    sent: int
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """Hand bytes to the socket; returns how many it took, raises OSError."""
+
+    def backlog(self, batch: Batch, sent: int) -> None:
+        """Keep what the socket did not take of the batch's payload, after its first `sent` bytes."""
+
+    def send_failed(self, batch: Batch, error: OSError) -> None:
+        """Judge an error of `send`: the socket is full, or broken."""
+
+
+T = TypeVar("T", bound=Target)
+
+
+class Fanout(Generic[T]):
+    """Delivers messages to the streams of a hub.
+
+    `schedule` runs a callback in the next turn of the loop; `clock` is monotonic. `completed` is the highest sequence
+    whose every write was made or left to an outbox.
+    """
+
+    def __init__(
+        self, hub: Hub[T], stats: Stats, schedule: Callable[[Callable[[], None]], object], clock: Callable[[], float]
+    ) -> None:
+        self._hub = hub
+        self._stats = stats
+        self._schedule = schedule
+        self._clock = clock
+        self._pending: deque[Message] = deque()
+        self._job: deque[tuple[Batch, Iterator[T]]] = deque()
+        self._planned: list[Message] = []
+        self._planned_at = 0.0
+        self._scheduled = False
+        self.completed = 0
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Take messages in the order of their sequences; they leave from the next turn of the loop on."""
+        self._pending.extend(messages)
+        self._wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything delivered so far was handed to the streams."""
+        return not self._pending and not self._planned
+
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._schedule(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        deadline = self._clock() + SLICE
+        while not self.idle:
+            if not self._planned:
+                self._plan()
+            if not self._write_until(deadline):
+                self._wake()
+                return
+            self._finish()
+
+    def _plan(self) -> None:
+        shares: dict[T, list[Message]] = {}
+        decided = 0
+        self._planned_at = self._clock()
+        while self._pending and (decided < PLAN or not self._planned):
+            run = self._take_run()
+            streams = self._hub.matching(run[0].topics)
+            decided += len(streams)
+            if not shares and not self._pending:
+                self._job.append((Batch(run), iter(list(streams))))
+                return
+            for stream in streams:
+                shares.setdefault(stream, []).extend(run)
+        self._job.extend(_parts(shares))
+
+    def _take_run(self) -> list[Message]:
+        first = self._pending.popleft()
+        run = [first]
+        while self._pending and self._pending[0].topics == first.topics:
+            run.append(self._pending.popleft())
+        self._planned.extend(run)
+        return run
+
+    def _write_until(self, deadline: float) -> bool:
+        while self._job:
+            batch, streams = self._job[0]
+            if self._write(batch, streams) < STRIDE:
+                self._job.popleft()
+            if self._job and self._clock() >= deadline:
+                return False
+        return True
+
+    def _write(self, batch: Batch, streams: Iterator[T]) -> int:
+        # The hot path: what stands in this loop is paid for every delivery.
+        stats, count = self._stats, len(batch.messages)
+        encoding, payload = Encoding.CHUNKED, batch.payload(Encoding.CHUNKED)
+        size = len(payload)
+        writes = delivered = sent_bytes = 0
+        for stream in islice(streams, STRIDE):
+            writes += 1
+            if stream.outbox is not None:
+                stream.backlog(batch, 0)
+                continue
+            if stream.encoding is not encoding:
+                encoding = stream.encoding
+                payload = batch.payload(encoding)
+                size = len(payload)
+            try:
+                sent = stream.send(payload)
+            except OSError as error:
+                stream.send_failed(batch, error)
+                continue
+            sent_bytes += sent
+            if sent == size:
+                stream.sent += count
+                delivered += count
+            else:
+                stream.backlog(batch, sent)
+        stats.messages_delivered += delivered
+        stats.bytes_sent += sent_bytes
+        return writes
+
+    def _finish(self) -> None:
+        now = self._clock()
+        self._stats.fanout.observe(now - self._planned_at)
+        for message in self._planned:
+            self._stats.delivery.observe(now - message.accepted_at)
+        self.completed = self._planned[-1].sequence
+        self._planned = []
+
+
+def _parts(shares: dict[T, list[Message]]) -> Iterator[tuple[Batch, Iterator[T]]]:
+    """Gather the streams that get the very same messages, so that they share the bytes."""
+    groups: dict[tuple[int, ...], tuple[list[Message], list[T]]] = {}
+    for stream, messages in shares.items():
+        key = tuple([message.sequence for message in messages])
+        groups.setdefault(key, (messages, []))[1].append(stream)
+    for messages, streams in groups.values():
+        yield Batch(messages), iter(streams)

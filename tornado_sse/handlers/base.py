@@ -1,0 +1,110 @@
+"""What all handlers share: the error shape, CORS, JSON, and who is asking."""
+
+from collections.abc import Awaitable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from tornado.web import HTTPError, RequestHandler
+
+from tornado_sse.auth import Principal, bearer_token
+from tornado_sse.errors import ApiError, AuthFailure, Forbidden, Unauthorized
+from tornado_sse.handlers.origin import ALLOWED_HEADERS, PREFLIGHT_SECONDS, cors_headers, is_allowed
+from tornado_sse.log import redact
+
+if TYPE_CHECKING:
+    from tornado_sse.app import EventServer
+
+_log = structlog.get_logger("tornado_sse")
+
+
+class BaseHandler(RequestHandler):
+    """Answers JSON; errors are `{"message": ..., "status": "NOT_FOUND"}`."""
+
+    def initialize(self, server: "EventServer") -> None:
+        """Take the server that this handler speaks for."""
+        self.server = server
+
+    def set_default_headers(self) -> None:
+        """Say what every answer says, errors included. Runs before `initialize`."""
+        self.clear_header("Server")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def compute_etag(self) -> None:
+        """Go without: nothing here is worth a conditional request."""
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Turn pages of foreign origins away before anything else is looked at."""
+        self._set_cors_headers()
+        if not is_allowed(self.request.headers, self.server.settings.allowed_origins):
+            raise Forbidden(AuthFailure.ORIGIN, "pages of this origin are not allowed here")
+        return None if self.server.started else self.server.start()
+
+    def _set_cors_headers(self) -> None:
+        for name, value in cors_headers(self.request.headers, self.server.settings.allowed_origins):
+            self.set_header(name, value)
+
+    def options(self, *_: str) -> None:
+        """Answer a preflight."""
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.set_header("Allow", ", ".join(self.methods()))
+        if "Access-Control-Allow-Origin" in self._headers:
+            self.set_header("Access-Control-Allow-Methods", ", ".join(self.methods()))
+            self.set_header("Access-Control-Allow-Headers", ALLOWED_HEADERS)
+            self.set_header("Access-Control-Max-Age", str(PREFLIGHT_SECONDS))
+
+    def methods(self) -> Iterable[str]:
+        """Name the methods that this resource answers."""
+        inherited = RequestHandler.__dict__
+        return [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) is not inherited[m.lower()]]
+
+    def write_json(self, body: object, status: HTTPStatus = HTTPStatus.OK) -> None:
+        """Answer with a JSON body."""
+        self.set_status(status)
+        self.write(msgspec.json.encode(body))
+
+    async def bearer(self) -> Principal:
+        """Return who asks, by the Authorization header alone. Raises Unauthorized."""
+        token = bearer_token(self.request.headers.get("Authorization"))
+        if token is None:
+            raise Unauthorized(AuthFailure.MISSING, "a bearer token is wanted")
+        return await self.server.authenticator.verify(token, reuse=True)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:  # noqa: ANN401 - Tornado's signature
+        """Give our own errors their status."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, Unauthorized | Forbidden):
+            self.server.stats.auth_failures[error.failure.value] += 1
+        super().send_error(error.status if isinstance(error, ApiError) else status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - Tornado's signature
+        """Answer an error in its shape; what an unforeseen one says stays in the log."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        status = HTTPStatus(status_code)
+        self._set_cors_headers()
+        message = error.message if isinstance(error, ApiError) else status.description or status.phrase
+        if isinstance(error, ApiError):
+            for name, value in error.headers.items():
+                self.set_header(name, value)
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.methods()))
+        self.finish(msgspec.json.encode({"message": message, "status": status.name}))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401 - Tornado's signature
+        """Log what nobody foresaw. A refused request is counted, not logged: it could be one of very many."""
+        if not isinstance(value, ApiError | HTTPError):
+            _log.error("request failed", path=redact(self.request.path), exc_info=(typ, value, tb))
+
+
+class NotFoundHandler(BaseHandler):
+    """Every path that is none of ours."""
+
+    def compute_etag(self) -> None:
+        """Go without: nothing here is worth a conditional request."""
+
+    def prepare(self) -> None:
+        """Answer 404, whatever the method."""
+        raise ApiError(HTTPStatus.NOT_FOUND, "there is nothing here")

@@ -1,0 +1,196 @@
+"""`GET /sse/connect/{sessionId}`: opens a stream. Here a request ends and a stream begins."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from tornado_sse import notices, resume
+from tornado_sse.admission import Rejection, UserCapPolicy
+from tornado_sse.auth import Principal, Scope
+from tornado_sse.brokers.base import Past
+from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, Unauthorized, Unavailable
+from tornado_sse.event import GZIP_HEADER, Encoding
+from tornado_sse.handlers.address import client_address
+from tornado_sse.handlers.credentials import SessionHandler
+from tornado_sse.handlers.origin import cors_headers
+from tornado_sse.hub import topics_of
+from tornado_sse.message import Message
+from tornado_sse.notices import CloseReason
+from tornado_sse.resume import ResumeResult
+from tornado_sse.sockets import adopt, http_date
+from tornado_sse.stream import Stream
+from tornado_sse.topic import allows, channel_problem
+
+
+class TooManyStreams(ApiError):
+    """429: the user or the address has as many streams as allowed."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, f"this {rejection} has as many streams as allowed")
+        self.rejection = rejection
+
+
+class Overloaded(Unavailable):
+    """503: this node takes no streams now; event-stream clients are shed softly instead."""
+
+    def __init__(self, rejection: Rejection, reason: CloseReason) -> None:
+        super().__init__(f"no new streams now: {reason}", retry_after=5)
+        self.rejection = rejection
+        self.reason = reason
+
+
+class ConnectHandler(SessionHandler):
+    """Checks who asks, then hands the socket over and is gone."""
+
+    async def get(self, session_id: str) -> None:
+        """Open a stream."""
+        try:
+            principal, channels, address = await self._admit(session_id)
+            if self.server.registry.sessions.is_disconnected(principal.user, session_id):
+                self._answer_disconnected()
+            else:
+                await self._open(principal, session_id, channels, address)
+        except ApiError as error:
+            self._reject(error)
+
+    async def head(self, session_id: str) -> None:
+        """Answer as `get` would, but open nothing."""
+        principal, _, _ = await self._admit(session_id)
+        if self.server.registry.sessions.is_disconnected(principal.user, session_id):
+            self.set_status(HTTPStatus.NO_CONTENT)
+            return
+        for name, value in self._stream_headers(self._encoding()):
+            self.set_header(name, value)
+        await self.flush()  # before finish would claim a length of 0
+
+    async def _admit(self, session_id: str) -> tuple[Principal, tuple[str, ...], str]:
+        server, hub = self.server, self.server.registry.hub
+        address = client_address(self.request, server.settings.trusted_proxies)
+        if server.draining:
+            raise Overloaded(Rejection.DRAINING, CloseReason.DRAINING)
+        if server.caps.full(len(hub.streams)):
+            raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT)
+        if server.caps.address_full(server.registry.addresses[address]):
+            raise TooManyStreams(Rejection.ADDRESS)
+        asked = self._channels()
+        principal = await self.session_owner(session_id)
+        if not all(allows(principal.channels, name) for name in asked):
+            raise Forbidden(AuthFailure.SCOPE, "the token does not allow this channel", Scope.SUBSCRIBE)
+        return principal, asked, address
+
+    def _channels(self) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(self.get_query_arguments("channel", strip=False)))
+        most = self.server.settings.max_channels
+        if len(names) > most:
+            raise BadRequest(f"{len(names)} channels; at most {most} are allowed on one stream")
+        for name in names:
+            if problem := channel_problem(name):
+                raise BadRequest(f"channel {problem}")
+        return names
+
+    async def _open(self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str) -> None:
+        server = self.server
+        self._make_room(principal.user)
+        topics = list(topics_of(principal.user, session_id, channels))
+        await server.broker.subscribe(topics)
+        encoding = self._encoding()
+        connection = adopt(self.detach(), server.settings.tcp_user_timeout)
+        if connection is None:
+            server.broker.unsubscribe(topics)
+            return
+        stream = server.registry.open(
+            connection,
+            user=principal.user,
+            session=session_id,
+            channels=channels,
+            address=address,
+            encoding=encoding,
+            expires_at=principal.ends_at(server.clocks.wall(), server.settings.jwt_leeway),
+        )
+        request = resume.read(self._last_event_id(), server.broker.epoch)
+        past = await server.broker.replay(topics, request.after)
+        stream.start(self._beginning(stream, request, past), past.upto)
+        server.stats.connect.observe(self.request.request_time())
+
+    def _make_room(self, user: str) -> None:
+        streams = self.server.registry.hub.users.get(user)
+        if not self.server.caps.user_full(len(streams)):
+            return
+        if self.server.caps.user_policy is UserCapPolicy.REJECT:
+            raise TooManyStreams(Rejection.USER)
+        next(iter(streams)).close(CloseReason.REPLACED)
+
+    def _last_event_id(self) -> str | None:
+        return self.request.headers.get("Last-Event-ID") or self.get_query_argument("lastEventId", None)
+
+    def _beginning(self, stream: Stream, request: resume.Request, past: Past) -> Iterator[bytes | Message]:
+        server = self.server
+        gap = resume.find_gap(request, past, server.broker.epoch)
+        if request.resuming:
+            result = ResumeResult.GAP if gap else ResumeResult.RECOVERED
+            server.stats.resumes[result.value] += 1
+        if gap:
+            server.stats.gaps[gap.reason.value] += 1
+        start = resume.Start(server.broker.epoch, server.registry.retry(), stream.encoding)
+        yield self._head(stream.encoding)
+        yield from resume.opening(request, past, gap, start)
+
+    def _encoding(self) -> Encoding:
+        if self.request.version == "HTTP/1.0":
+            return Encoding.BARE
+        if self.server.settings.compression and _accepts_gzip(self.request.headers.get("Accept-Encoding", "")):
+            return Encoding.GZIP
+        return Encoding.CHUNKED
+
+    def _stream_headers(self, encoding: Encoding) -> Iterator[tuple[str, str]]:
+        yield "Content-Type", "text/event-stream"
+        yield "Cache-Control", "no-store"
+        yield "X-Accel-Buffering", "no"
+        yield "X-Content-Type-Options", "nosniff"
+        yield "Connection", "close"  # what comes behind this request is thrown away, and the stream's end is the end
+        if self.server.settings.compression:
+            yield "Vary", "Accept-Encoding"
+        if encoding is Encoding.GZIP:
+            yield "Content-Encoding", "gzip"
+        yield from cors_headers(self.request.headers, self.server.settings.allowed_origins)
+
+    def _head(self, encoding: Encoding) -> bytes:
+        lines = ["HTTP/1.1 200 OK", f"Date: {http_date(self.server.clocks.wall())}"]
+        lines += [f"{name}: {value}" for name, value in self._stream_headers(encoding)]
+        if encoding is not Encoding.BARE:
+            lines.append("Transfer-Encoding: chunked")
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        return head + GZIP_HEADER if encoding is Encoding.GZIP else head
+
+    def _answer_disconnected(self) -> None:
+        self.server.stats.connects_rejected[Rejection.DISCONNECTED.value] += 1
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.clear_header("Content-Type")
+
+    def _reject(self, error: ApiError) -> None:
+        self.server.stats.connects_rejected[_rejection(error).value] += 1
+        if isinstance(error, Unavailable) and "text/event-stream" in self.request.headers.get("Accept", ""):
+            self._shed(error.reason if isinstance(error, Overloaded) else CloseReason.LIMIT)
+        else:
+            raise error
+
+    def _shed(self, reason: CloseReason) -> None:
+        """Send away softly: EventSource would give up for good on a 503, but comes back after an end."""
+        for name, value in self._stream_headers(Encoding.CHUNKED):
+            self.set_header(name, value)
+        self.finish(notices.closing(reason, self.server.registry.retry()).body)
+
+
+def _rejection(error: ApiError) -> Rejection:
+    if isinstance(error, TooManyStreams | Overloaded):
+        return error.rejection
+    if isinstance(error, Unauthorized | Forbidden):
+        return Rejection.AUTH
+    return Rejection.BROKER if isinstance(error, Unavailable) else Rejection.INVALID
+
+
+def _accepts_gzip(accepted: str) -> bool:
+    for item in accepted.lower().split(","):
+        name, _, weight = item.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

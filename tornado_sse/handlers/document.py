@@ -1,0 +1,17 @@
+"""`GET /openapi.json`: the OpenAPI document."""
+
+import msgspec
+
+from tornado_sse.handlers.base import BaseHandler
+from tornado_sse.handlers.sessions import SessionRequest
+from tornado_sse.openapi import document
+
+_DOCUMENT = msgspec.json.encode(document(SessionRequest))
+
+
+class DocumentHandler(BaseHandler):
+    """Describes the public operations, for people and for generators of clients."""
+
+    def get(self) -> None:
+        """Answer with the document."""
+        self.write(_DOCUMENT)

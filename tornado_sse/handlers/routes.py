@@ -1,0 +1,60 @@
+"""The table of routes: what path is answered by which file."""
+
+from typing import TYPE_CHECKING
+
+from tornado.routing import URLSpec
+from tornado.web import Application, RequestHandler
+
+from tornado_sse.handlers.base import NotFoundHandler
+from tornado_sse.handlers.connect import ConnectHandler
+from tornado_sse.handlers.demo import demo_routes
+from tornado_sse.handlers.disconnect import DisconnectHandler
+from tornado_sse.handlers.document import DocumentHandler
+from tornado_sse.handlers.health import HealthHandler, MetricsHandler, ReadyHandler
+from tornado_sse.handlers.publish import PublishHandler
+from tornado_sse.handlers.send import SendHandler
+from tornado_sse.handlers.sessions import RefreshHandler, SessionsHandler
+
+if TYPE_CHECKING:
+    from tornado_sse.app import EventServer
+
+PUBLIC: dict[str, type[RequestHandler]] = {
+    r"/sse/connect/([^/]+)": ConnectHandler,
+    r"/sse/disconnect/([^/]+)": DisconnectHandler,
+    r"/sse/send": SendHandler,
+    r"/sse/publish": PublishHandler,
+    r"/sse/sessions": SessionsHandler,
+    r"/sse/sessions/([^/]+)/refresh": RefreshHandler,
+    r"/openapi\.json": DocumentHandler,
+    r"/healthz": HealthHandler,
+}
+ADMIN: dict[str, type[RequestHandler]] = {
+    r"/healthz": HealthHandler,
+    r"/readyz": ReadyHandler,
+    r"/metrics": MetricsHandler,
+}
+
+
+def public_routes(server: "EventServer") -> list[URLSpec]:
+    """Return the rules of the public operations; in dev mode the demo's as well."""
+    routes = _specs(PUBLIC, server)
+    return routes + demo_routes(server) if server.settings.dev else routes
+
+
+def admin_routes(server: "EventServer") -> list[URLSpec]:
+    """Return the rules of the admin listener."""
+    return _specs(ADMIN, server)
+
+
+def application(server: "EventServer", routes: list[URLSpec]) -> Application:
+    """Make an application that answers only these routes. It logs no requests: paths and queries hold credentials."""
+    return Application(
+        routes,
+        default_handler_class=NotFoundHandler,
+        default_handler_args={"server": server},
+        log_function=lambda _: None,
+    )
+
+
+def _specs(table: dict[str, type[RequestHandler]], server: "EventServer") -> list[URLSpec]:
+    return [URLSpec(pattern + "$", handler, {"server": server}) for pattern, handler in table.items()]

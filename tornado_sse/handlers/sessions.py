@@ -1,0 +1,58 @@
+"""`/sse/sessions`: mints session ids for pages that can't send headers, and lengthens open streams."""
+
+from typing import Annotated
+
+import msgspec
+from tornado.web import stream_request_body
+
+from tornado_sse.auth import Scope
+from tornado_sse.errors import ApiError, BadRequest
+from tornado_sse.handlers.base import BaseHandler
+from tornado_sse.handlers.body import BodyHandler
+from tornado_sse.handlers.credentials import hold_against
+from http import HTTPStatus
+
+
+class SessionRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"user_id": "userId"}):
+    """Whom to mint for. `channels` are names or patterns; `ttl` in seconds, None: as long as the server allows."""
+
+    user_id: str
+    channels: list[str] = []
+    ttl: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+_decoder = msgspec.json.Decoder(SessionRequest)
+
+
+@stream_request_body
+class SessionsHandler(BodyHandler):
+    """Mints."""
+
+    async def post(self) -> None:
+        """Answer with a signed session id."""
+        principal = await self.bearer()
+        principal.require(Scope.SESSIONS)
+        try:
+            wanted = _decoder.decode(self.body())
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise BadRequest(str(error)) from error
+        longest = self.server.settings.session_ttl
+        if wanted.ttl is not None and wanted.ttl > longest:
+            raise BadRequest(f"`ttl` is {wanted.ttl:g} seconds; at most {longest:g} are allowed")
+        minted = self.server.mint(wanted.user_id, wanted.ttl or longest, wanted.channels)
+        body = {"sessionId": minted.session_id, "userId": minted.user, "expiresAt": int(minted.expires_at)}
+        self.write_json(body, HTTPStatus.CREATED)
+
+
+class RefreshHandler(BaseHandler):
+    """Lengthens the open streams of a session with a fresh token."""
+
+    async def post(self, session_id: str) -> None:
+        """Move the end of the session's streams to the token's; never forward to an earlier time."""
+        principal = await self.bearer()
+        principal.require(Scope.SUBSCRIBE)
+        hold_against(principal, self.server.open_minted(session_id), session_id)
+        expires_at = self.server.registry.refresh(principal.user, session_id, principal.expires_at)
+        if expires_at is None:
+            raise ApiError(HTTPStatus.NOT_FOUND, "the session has no open stream")
+        self.write_json({"expiresAt": int(expires_at)})

@@ -1,0 +1,134 @@
+"""The life of a server process: listening, signals, draining, exit codes."""
+
+import asyncio
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+
+import structlog
+
+from tornado_sse import __version__
+from tornado_sse.app import EventServer
+from tornado_sse.config import ConfigProblem, Settings
+from tornado_sse.drain import drain
+from tornado_sse.handlers.routes import application
+from tornado_sse.keys import KeyProblem
+from tornado_sse.listener import Listener
+
+AT_START = frozenset(
+    "host port admin_host admin_port reuse_port dev jwks_url jwt_issuer jwt_audience jwt_leeway keepalive retry "
+    "history_size history_ttl history_bytes idempotency_window disconnect_hold log_level log_format".split()
+)
+"""Settings that are read when the process starts, and that a reload does not change."""
+
+_log = structlog.get_logger("tornado_sse")
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    DRAINED = 0
+    """Told to stop, and every stream had its farewell."""
+    FAILED = 1
+    """An address can't be had."""
+    REFUSED = 2
+    """The settings or a key are no good."""
+    CUT_SHORT = 3
+    """Told to stop twice: ended before the drain was over."""
+
+
+def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
+    """Run until told to stop; return the exit code. `reload` reads the settings anew at SIGHUP."""
+    _raise_descriptor_limit()
+    try:
+        return asyncio.run(_Process(settings, reload).run())
+    except KeyProblem as problem:
+        _log.error("refused", problem=str(problem))
+        return Exit.REFUSED
+
+
+class _Process:
+    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._reload = reload
+        self._server = EventServer(settings)
+        self._stops = 0
+        self._stopping = asyncio.Event()
+        self._cut_short = asyncio.Event()
+
+    async def run(self) -> int:
+        try:
+            listeners = self._listen()
+        except OSError as error:
+            _log.error("can't listen", problem=error.strerror or str(error), host=self._settings.host)
+            return Exit.FAILED
+        self._watch_signals()
+        await self._server.start()
+        for listener in listeners:
+            listener.start()
+        self._announce(*listeners)
+        await self._stopping.wait()
+        code = await self._drain()
+        for listener in listeners:
+            await listener.close()
+        await self._server.close()
+        _log.info("stopped", code=int(code))
+        return code
+
+    def _listen(self) -> list[Listener]:
+        server, settings = self._server, self._settings
+        public = Listener(
+            application(server, server.routes()), settings.host, settings.port, reuse_port=settings.reuse_port
+        )
+        admin = Listener(application(server, server.admin_routes()), settings.admin_host, settings.admin_port)
+        return [public, admin]
+
+    def _announce(self, public: Listener, admin: Listener) -> None:
+        _log.info("listening", public=public.url, admin=admin.url, version=__version__, dev=self._settings.dev)
+        if self._settings.dev:
+            sys.stdout.write(f"\n  See events arrive: {public.url}/demo\n\n")
+            sys.stdout.flush()
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._take_new_settings)
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._stops += 1
+        if self._stops == 1:
+            streams = len(self._server.registry.hub.streams)
+            _log.info("draining", signal=number.name, streams=streams, seconds=self._settings.drain_time)
+            self._server.draining = True
+            self._stopping.set()
+        else:
+            self._cut_short.set()
+
+    async def _drain(self) -> Exit:
+        draining = asyncio.ensure_future(
+            drain(self._server.registry, self._server.settings.drain_time, self._server.clocks.monotonic)
+        )
+        cut = asyncio.ensure_future(self._cut_short.wait())
+        await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
+        finished = draining.done()
+        draining.cancel()
+        cut.cancel()
+        return Exit.DRAINED if finished else Exit.CUT_SHORT
+
+    def _take_new_settings(self) -> None:
+        try:
+            settings = self._reload()
+            self._server.reload(settings)
+        except (ConfigProblem, KeyProblem) as problem:
+            _log.error("reload refused, all stays as it was", problem=str(problem))
+            return
+        changed = [name for name in AT_START if getattr(settings, name) != getattr(self._settings, name)]
+        _log.info("reloaded", restart_needed_for=sorted(changed))
+
+
+def _raise_descriptor_limit() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

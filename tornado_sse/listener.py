@@ -1,0 +1,114 @@
+"""Accepting connections, also when descriptors run out: then it backs off, where Tornado's own way would spin."""
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+BACKLOG = 4096
+"""Connections that the kernel may hold for us; it has a bound of its own, somaxconn."""
+
+BATCH = 128
+"""Connections accepted in one turn of the loop."""
+
+BACK_OFF = 0.25
+"""Seconds without accepting after descriptors ran out."""
+
+LOG_EVERY = 1.0
+"""Seconds between two log lines of that."""
+
+SLOW = 10.0
+"""Seconds that a client has for the headers of a request, and again for its body."""
+
+MAX_HEADER = 32768
+"""Bytes of a request's headers."""
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = structlog.get_logger("tornado_sse")
+
+
+class Listener:
+    """Serves an application at an address. Port 0 takes a free one; `port` tells which.
+
+    `body_bytes` bounds bodies that no handler bounds by itself. Raises OSError if the address can't be had.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        host: str,
+        port: int,
+        *,
+        body_bytes: int = 65536,
+        reuse_port: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sockets = bind_sockets(port, host, backlog=BACKLOG, reuse_port=reuse_port)
+        self._http = HTTPServer(
+            application,
+            idle_connection_timeout=SLOW,
+            body_timeout=SLOW,
+            max_header_size=MAX_HEADER,
+            max_body_size=body_bytes,
+        )
+        self._clock = clock
+        self._logged = -LOG_EVERY
+        self._paused: dict[socket.socket, object] = {}
+        self.host = host
+        self.port: int = self._sockets[0].getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Accept connections on the current IOLoop."""
+        for listening in self._sockets:
+            self._resume(listening)
+
+    async def close(self) -> None:
+        """Stop accepting, and close the connections that are still HTTP's."""
+        for listening in self._sockets:
+            if listening in self._paused:
+                IOLoop.current().remove_timeout(self._paused.pop(listening))
+            else:
+                IOLoop.current().remove_handler(listening)
+            listening.close()
+        await self._http.close_all_connections()
+
+    def _resume(self, listening: socket.socket) -> None:
+        self._paused.pop(listening, None)
+        IOLoop.current().add_handler(listening, self._accept, IOLoop.READ)
+
+    def _accept(self, listening: socket.socket, _events: int) -> None:
+        for _ in range(BATCH):
+            try:
+                connection, address = listening.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._back_off(listening, error)
+                return
+            self._http.handle_stream(IOStream(connection), address)
+
+    def _back_off(self, listening: socket.socket, error: OSError) -> None:
+        loop = IOLoop.current()
+        loop.remove_handler(listening)
+        self._paused[listening] = loop.call_later(BACK_OFF, self._resume, listening)
+        if self._clock() - self._logged >= LOG_EVERY:
+            self._logged = self._clock()
+            _log.error("not accepting connections", problem=error.strerror, again_in=BACK_OFF)

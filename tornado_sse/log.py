@@ -1,0 +1,85 @@
+"""Logs on stderr: a JSON object a line, or colours for a person. Only `configure` touches the process's logging."""
+
+import hashlib
+import json
+import logging
+import re
+import sys
+from typing import Literal
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
+_QUERY_TOKEN = re.compile(r"""(access_token(?:=|%3D|["']: ?["']))[^&\s"'\\]+""")
+_SESSION_PATH = re.compile(r"""(/sse/(?:connect|disconnect|sessions)/)([^/?#\s"'\\]+)""")
+
+
+def fingerprint(text: str) -> str:
+    """Shorten a session id to the only form in which it may be logged: 8 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def redact(text: str) -> str:
+    """Take out of a line what must never be logged: tokens, and session ids in paths."""
+    text = _QUERY_TOKEN.sub(r"\1(token)", text)
+    text = _SESSION_PATH.sub(lambda match: match[1] + fingerprint(match[2]), text)
+    return _JWT.sub("(token)", text)
+
+
+def configure(level: str, log_format: Literal["auto", "json", "console"]) -> None:
+    """Log what is at least `level` (a name: debug, info, warning, error), both structlog's and the standard library's.
+
+    `auto` is console if stderr is a terminal, else json. tornado.access stays silent below warning: we log our own.
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    start: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+    ]
+    render = _redacted(_console_renderer() if console else _to_json)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*start, render],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    _route_standard_library([structlog.stdlib.add_logger_name, *start], render, least)
+
+
+def _route_standard_library(start: list[Processor], render: Processor, least: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=start, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(least)
+    logging.getLogger("tornado.access").setLevel(max(least, logging.WARNING))
+
+
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    # A plain traceback: the pretty ones print local variables, secrets among them.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    line = {"time": event.pop("time"), "level": event.pop("level"), "event": event.pop("event"), **event}
+    try:
+        return msgspec.json.encode(line, enc_hook=repr).decode()
+    except (ValueError, TypeError, OverflowError):
+        # Lone surrogates, odd keys, huge numbers: what can't be encoded is still logged, as its repr.
+        return json.dumps(
+            {key: value if isinstance(value, str | int | float) else repr(value) for key, value in line.items()}
+        )
+
+
+def _redacted(render: Processor) -> Processor:
+    return lambda logger, method, event: redact(str(render(logger, method, event)))

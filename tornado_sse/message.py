@@ -1,0 +1,57 @@
+"""Messages: what a publisher hands in, and what a broker hands out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tornado_sse.event import Encoding, Frame, encode
+from tornado_sse.position import Position
+from tornado_sse.topic import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message before the broker gave it a position.
+
+    `topics` has at least one; a stream that listens to several gets the message once. `event` None is an unnamed
+    event. `key` is for conflation, None: never conflated. `ttl` in seconds is how long it may be replayed, None: as
+    long as history holds it, 0: never, it is for those who listen now. `idempotency_key` None: always a new message.
+    """
+
+    topics: tuple[Topic, ...]
+    data: str
+    event: str | None = None
+    key: str | None = None
+    ttl: float | None = None
+    idempotency_key: str | None = None
+
+
+class Message:
+    """A numbered, encoded message. `accepted_at` and `expires_at` (None: by history's age alone) are monotonic."""
+
+    __slots__ = ("accepted_at", "expires_at", "frame", "key", "sequence", "topics")
+
+    def __init__(self, draft: Draft, position: Position, accepted_at: float) -> None:
+        self.sequence = position.sequence
+        self.topics = draft.topics
+        self.key = draft.key
+        self.accepted_at = accepted_at
+        self.expires_at = None if draft.ttl is None else accepted_at + draft.ttl
+        self.frame = Frame(encode(draft.data, event=draft.event, position=str(position)))
+
+
+class Batch:
+    """Messages that leave in one write, in order, and their joined bytes, made once an encoding."""
+
+    __slots__ = ("_payloads", "messages")
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self._payloads: list[bytes | None] = [None] * len(Encoding)
+
+    def payload(self, encoding: Encoding) -> bytes:
+        """Return the bytes to write on a stream of that encoding."""
+        payload = self._payloads[encoding]
+        if payload is None:
+            payload = b"".join([message.frame.encoded(encoding) for message in self.messages])
+            self._payloads[encoding] = payload
+        return payload

@@ -1,0 +1,63 @@
+"""One epoll for all open streams, itself one descriptor in the IOLoop: a stream costs the loop no handler."""
+
+import select
+from typing import Protocol
+
+from tornado.ioloop import IOLoop
+
+BATCH = 256
+"""Events handled in one turn of the loop; the rest are told again in the next."""
+
+
+class Pollable(Protocol):
+    """What is told of its socket's events. Each may come when there is nothing to do."""
+
+    def readable(self) -> None:
+        """Bytes, the end, or an error wait to be read."""
+
+    def writable(self) -> None:
+        """The socket takes bytes again."""
+
+
+class Poller:
+    """Watches sockets for reading, and on demand for writing. Linux only."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, Pollable] = {}
+        self._loop: IOLoop | None = None
+
+    def start(self) -> None:
+        """Join the current IOLoop. Calling it again does nothing."""
+        if self._loop is None:
+            self._loop = IOLoop.current()
+            self._loop.add_handler(self._epoll.fileno(), self._ready, IOLoop.READ)
+
+    def close(self) -> None:
+        """Leave the loop; nothing is watched any more."""
+        if self._loop is not None:
+            self._loop.remove_handler(self._epoll.fileno())
+            self._loop = None
+        self._epoll.close()
+
+    def add(self, fd: int, owner: Pollable) -> None:
+        """Watch for reading."""
+        self._watched[fd] = owner
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def want_write(self, fd: int, *, wanted: bool) -> None:
+        """Watch for writing as well, or no longer."""
+        self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
+
+    def remove(self, fd: int) -> None:
+        """Stop watching; to be called before the socket is closed."""
+        del self._watched[fd]
+        self._epoll.unregister(fd)
+
+    def _ready(self, _fd: int, _events: int) -> None:
+        for fd, events in self._epoll.poll(0, BATCH):
+            owner = self._watched.get(fd)  # None: an owner before it in this batch ended it
+            if owner is not None and events & select.EPOLLOUT:
+                owner.writable()
+            if owner is not None and events & ~select.EPOLLOUT and fd in self._watched:
+                owner.readable()

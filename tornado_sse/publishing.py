@@ -1,0 +1,123 @@
+"""Publishing: from a request's body to drafts. Bad items are named by their index; the good ones go.
+
+An item is `{"to": ..., "data": ..., "event"?, "idempotencyKey"?, "ttl"?, "key"?}`. `data` is any JSON: a string goes as
+it is, anything else as the JSON text that was sent, untouched.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+
+from tornado_sse import event, topic
+from tornado_sse.message import Draft
+
+MAX_TTL = 31_536_000.0
+"""Longest `ttl` in seconds: a year. History's own bounds come first."""
+
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Ttl = Annotated[float, msgspec.Meta(ge=0, le=MAX_TTL)]
+
+
+class PublishResult(StrEnum):
+    """What became of a message that was handed in; the metric label."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    INVALID = "invalid"
+    UNAVAILABLE = "unavailable"
+
+
+class Item(msgspec.Struct, forbid_unknown_fields=True, rename={"idempotency_key": "idempotencyKey"}):
+    """One message as it is sent to us."""
+
+    to: Any
+    data: msgspec.Raw
+    event: str | None = None
+    idempotency_key: Key | None = None
+    ttl: Ttl | None = None
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Most bytes of one message's data, and most messages of one request."""
+
+    message_bytes: int
+    items: int
+
+
+class BadItem(ValueError):  # noqa: N818 - it is an item that is bad, and only that item
+    """An item that can't be published; the text is fit for the publisher."""
+
+
+class BadBody(ValueError):  # noqa: N818 - same, of the whole body
+    """A body without readable items; the text is fit for the publisher."""
+
+
+_item = msgspec.json.Decoder(Item)
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def split_json(body: bytes) -> tuple[list[bytes], bool]:
+    """Split a JSON body into items; also tell whether it is an array. Raises BadBody."""
+    if not body.lstrip().startswith(b"["):
+        return [body], False
+    try:
+        return [bytes(item) for item in _array.decode(body)], True
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BadBody(_explain(error)) from error
+
+
+def split_lines(body: bytes) -> list[bytes]:
+    """Split an NDJSON body into items: one JSON text a line, ended by LF or CRLF; empty lines count for nothing."""
+    return [line for line in body.split(b"\n") if line.strip()]
+
+
+def read_items(items: list[bytes], limits: Limits) -> Iterator[Draft | BadItem]:
+    """Read each item by itself. Raises BadBody if there are none, or too many."""
+    if not items:
+        raise BadBody("there is no message in the body")
+    if len(items) > limits.items:
+        raise BadBody(f"{len(items)} messages in one request; at most {limits.items} are allowed")
+    return (_try_read(item, limits) for item in items)
+
+
+def _try_read(raw: bytes, limits: Limits) -> Draft | BadItem:
+    try:
+        item = _item.decode(raw)
+        return make_draft(item, _text(bytes(item.data)), limits)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        return BadItem(_explain(error))
+    except BadItem as bad:
+        return bad
+
+
+def make_draft(item: Item, data: str, limits: Limits) -> Draft:
+    """Check what a type can't say. Raises BadItem."""
+    if item.event is not None and (problem := event.name_problem(item.event)):
+        raise BadItem(f"`event` {problem}")
+    try:
+        size = len(data.encode())
+        topics = topic.from_target(item.to)
+    except UnicodeEncodeError:
+        raise BadItem("`data` must not contain lone surrogates") from None
+    except ValueError as error:
+        raise BadItem(str(error)) from None
+    if size > limits.message_bytes:
+        raise BadItem(f"`data` has {size} bytes; at most {limits.message_bytes} are allowed")
+    return Draft(topics, data, item.event, item.key, item.ttl, item.idempotency_key)
+
+
+def _text(raw: bytes) -> str:
+    return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "the JSON is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "the JSON is not valid UTF-8"
+    return str(error)

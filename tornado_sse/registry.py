@@ -1,0 +1,229 @@
+"""The registry: opens and ends streams, and keeps what is kept of each: hub, keepalive, deadline, caps, log line.
+
+One tick serves all streams: no stream has a timer of its own.
+"""
+
+import random
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from tornado_sse import notices
+from tornado_sse.deadlines import Deadlines
+from tornado_sse.event import Encoding, Frame
+from tornado_sse.fanout import Fanout
+from tornado_sse.hub import Hub
+from tornado_sse.log import fingerprint
+from tornado_sse.message import Message
+from tornado_sse.notices import CloseReason, GapReason
+from tornado_sse.outbox import Bounds
+from tornado_sse.poller import Poller
+from tornado_sse.position import Position
+from tornado_sse.ring import Ring
+from tornado_sse.sessions import Sessions
+from tornado_sse.stats import Stats
+from tornado_sse.stream import Stream
+
+EXPIRY_WARNING = 30.0
+"""Seconds before its token's end that a stream is warned."""
+
+FAREWELL_TIME = 2.0
+"""Seconds that a farewell may wait for a slow client."""
+
+_log = structlog.get_logger("tornado_sse")
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """`monotonic` measures how long; `wall` is unix time, for what tokens say."""
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """`keepalive` interval and mean `retry` time in seconds; `hold` is the time of the 204 after a disconnect."""
+
+    keepalive: float
+    retry: float
+    hold: float
+
+
+class Registry:
+    """All open streams of this node."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        timing: Timing,
+        clocks: Clocks,
+        stats: Stats,
+        schedule: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.bounds = bounds
+        self.stats = stats
+        self.poller = Poller()
+        self.hub: Hub[Stream] = Hub()
+        self.fanout: Fanout[Stream] = Fanout(self.hub, stats, schedule, clocks.monotonic)
+        self.sessions = Sessions(timing.hold, clocks.monotonic)
+        self.addresses: Counter[str] = Counter()
+        self.backlogged: dict[Stream, None] = {}
+        self.epoch = ""
+        self._clocks = clocks
+        self._retry = timing.retry
+        self.on_ended: Callable[[Stream], None] = _nobody
+        self._ring: Ring[Stream] = Ring(timing.keepalive, clocks.monotonic())
+        self._deadlines: Deadlines[Stream] = Deadlines(clocks.wall())
+        self.farewells: deque[tuple[float, Stream]] = deque()
+        self._ages_checked = clocks.monotonic()
+
+    def open(  # noqa: PLR0913 - what a stream is made of, all by name
+        self,
+        connection: socket.socket,
+        *,
+        user: str,
+        session: str,
+        channels: tuple[str, ...],
+        address: str,
+        encoding: Encoding,
+        expires_at: float,
+    ) -> Stream:
+        """Take a connection over. Live messages wait in the stream's outbox until `Stream.start`."""
+        stream = Stream(
+            connection,
+            self,
+            user=user,
+            session=session,
+            channels=channels,
+            address=address,
+            encoding=encoding,
+            expires_at=expires_at,
+        )
+        self.hub.add(stream)
+        self._ring.add(stream)
+        self.addresses[address] += 1
+        self._schedule_expiry(stream)
+        self.stats.streams_opened += 1
+        _log.info("stream opened", session=fingerprint(session), user=user, address=address, channels=len(channels))
+        return stream
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Take messages from the broker."""
+        self.fanout.deliver(messages)
+
+    def refresh(self, user: str, session: str, expires_at: float) -> float | None:
+        """Lengthen the session's streams, if that is what it does; return their end, None if there are no streams."""
+        streams = self.hub.session(user, session)
+        for stream in streams:
+            stream.expires_at = max(stream.expires_at, expires_at)
+            self._schedule_expiry(stream)
+        return max((stream.expires_at for stream in streams), default=None)
+
+    def disconnect(self, user: str, session: str) -> int:
+        """End the session's streams for good; return how many there were."""
+        self.sessions.disconnect(user, session)
+        return self._close_all(self.hub.session(user, session), CloseReason.DISCONNECTED)
+
+    def revoke(self, user: str) -> int:
+        """End all of the user's streams; return how many there were."""
+        return self._close_all(self.hub.users.get(user), CloseReason.REVOKED)
+
+    def knows(self, user: str, session: str) -> bool:
+        """Whether the session has an open stream, or had one a while ago."""
+        return bool(self.hub.session(user, session)) or self.sessions.known(user, session)
+
+    def retry(self) -> int:
+        """Draw a time to reconnect in milliseconds: half to one and a half of the mean, so that clients spread."""
+        return round(self._retry * 1000 * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
+
+    def tick(self) -> None:
+        """Do what time asks for: keepalives, ends of tokens, ages of backlogs, farewells nobody took."""
+        now = self._clocks.monotonic()
+        for stream in self._ring.pass_until(now):
+            self.stats.keepalives_sent += stream.keepalive()
+        for stream in self._deadlines.take_due(self._clocks.wall()):
+            self._expire(stream)
+        while self.farewells and self.farewells[0][0] <= now:
+            self.farewells.popleft()[1].abandon()
+        if now - self._ages_checked >= min(1.0, self.bounds.max_age / 4):
+            self._ages_checked = now
+            self._check_ages()
+
+    def abandon_all(self) -> None:
+        """Close every socket at once, without farewell."""
+        for stream in list(self.hub.streams):
+            stream.close(CloseReason.DRAINING, self.retry())
+            stream.abandon()
+        for _, stream in self.farewells:
+            stream.abandon()
+        self.farewells.clear()
+
+    def now(self) -> float:
+        """Return the monotonic time."""
+        return self._clocks.monotonic()
+
+    def completed(self) -> int:
+        """Return the highest sequence that fan-out has wholly handed to the streams."""
+        return self.fanout.completed
+
+    def tell_gap(self, first: int, last: int) -> Frame:
+        """Make the notice that the stream's messages from `first` to `last` were dropped."""
+        after = str(Position(self.epoch, first - 1))
+        return notices.gap(after, str(Position(self.epoch, last)), GapReason.SLOW)
+
+    def ended(self, stream: Stream, reason: CloseReason) -> None:
+        """Forget a stream that ended."""
+        self.hub.remove(stream)
+        self._ring.discard(stream)
+        self._deadlines.discard(stream)
+        self.addresses[stream.address] -= 1
+        if not self.addresses[stream.address]:
+            del self.addresses[stream.address]
+        if reason is not CloseReason.DISCONNECTED and not self.hub.session(stream.user, stream.session):
+            self.sessions.left(stream.user, stream.session)
+        self.on_ended(stream)
+        duration = self.now() - stream.opened_at
+        self.stats.streams_closed[reason.value] += 1
+        self.stats.stream_duration.observe(duration)
+        _log.info(
+            "stream closed",
+            session=fingerprint(stream.session),
+            user=stream.user,
+            reason=reason.value,
+            duration=round(duration, 3),
+            messages=stream.sent,
+        )
+
+    def lingering(self, stream: Stream) -> None:
+        """Close the stream soon, even if its farewell never leaves."""
+        self.farewells.append((self.now() + FAREWELL_TIME, stream))
+
+    def _close_all(self, streams: Collection[Stream], reason: CloseReason) -> int:
+        closing = list(streams)
+        for stream in closing:
+            stream.close(reason)
+        return len(closing)
+
+    def _check_ages(self) -> None:
+        for stream in list(self.backlogged):
+            stream.check_age()
+        self.sessions.purge()
+
+    def _schedule_expiry(self, stream: Stream) -> None:
+        self._deadlines.set(stream, stream.expires_at - EXPIRY_WARNING)
+
+    def _expire(self, stream: Stream) -> None:
+        left = stream.expires_at - self._clocks.wall()
+        if left <= 0:
+            stream.close(CloseReason.EXPIRED)
+            return
+        stream.notice(notices.expiring(left))
+        self._deadlines.set(stream, stream.expires_at)
+
+
+def _nobody(_: Stream) -> None:
+    """Tell nobody."""

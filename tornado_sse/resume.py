@@ -1,0 +1,106 @@
+"""Resume: from the last event id that a client sends, and what the broker still has, to what the client is told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tornado_sse import notices
+from tornado_sse.brokers.base import Past
+from tornado_sse.event import Encoding, Frame, encode_position, encode_retry
+from tornado_sse.message import Message
+from tornado_sse.notices import GapReason
+from tornado_sse.position import Position, parse
+
+
+class ResumeResult(StrEnum):
+    """How a resume went; the metric label."""
+
+    RECOVERED = "recovered"
+    GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for: its position `text` if it is one of ours, and to replay after sequence `after`.
+
+    `after` None asks for no replay. `gap` says why the position itself means a hole.
+    """
+
+    text: str | None
+    after: int | None
+    gap: GapReason | None = None
+
+    @property
+    def resuming(self) -> bool:
+        """Whether the client comes back, rather than for the first time."""
+        return self.text is not None or self.gap is not None
+
+
+def read(last_event_id: str | None, epoch: str) -> Request:
+    """Judge a last event id. None or empty is a first connect; anything else resumes, and nothing is an error."""
+    if not last_event_id:
+        return Request(None, None)
+    position = parse(last_event_id)
+    if position is None:
+        return Request(None, None, GapReason.UNKNOWN)
+    if position.epoch != epoch:
+        return Request(last_event_id, 0, GapReason.EPOCH)
+    return Request(last_event_id, position.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A hole: messages after `after` (None: unknown) up to `to` may be missing. `position` is where the client is."""
+
+    after: str | None
+    to: Position
+    reason: GapReason
+    position: Position
+
+    def frame(self) -> Frame:
+        """Make the notice."""
+        return notices.gap(self.after, str(self.to), self.reason, position=str(self.position))
+
+
+def find_gap(request: Request, past: Past, epoch: str) -> Gap | None:
+    """Hold what was asked for against what there is."""
+    now = Position(epoch, past.upto)
+    if request.gap is GapReason.EPOCH:
+        return Gap(request.text, Position(epoch, past.lost), GapReason.EPOCH, Position(epoch, 0))
+    if request.gap is not None:
+        return Gap(None, now, request.gap, now)
+    if request.after is None:
+        return None
+    if request.after > past.upto:
+        return Gap(request.text, now, GapReason.UNKNOWN, now)
+    if past.lost:
+        return Gap(request.text, Position(epoch, past.lost), GapReason.EVICTED, Position(epoch, request.after))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a stream starts: the broker's `epoch`, `retry` in milliseconds, and how its bytes are framed."""
+
+    epoch: str
+    retry: int
+    encoding: Encoding
+
+
+def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> Iterator[bytes | Message]:
+    """Yield what a stream begins with.
+
+    The client's last event id never runs ahead of what it was given: on a resume the present position comes last, and
+    a gap sets the id by itself, so that a client cut in the middle asks again for exactly the rest.
+    """
+    now = str(Position(start.epoch, past.upto))
+    if not request.resuming:
+        yield Frame(encode_position(now, retry=start.retry)).encoded(start.encoding)
+        return
+    if gap is None:
+        yield Frame(encode_position(str(request.text), retry=start.retry)).encoded(start.encoding)
+    else:
+        yield Frame(encode_retry(start.retry)).encoded(start.encoding)
+        yield gap.frame().encoded(start.encoding)
+    yield from past.messages
+    yield Frame(encode_position(now)).encoded(start.encoding)

@@ -1,0 +1,311 @@
+"""A stream: one open response, a socket and a small object. The only place that reads from or writes to its socket.
+
+A stream is open, then ended (nothing more is delivered; a farewell may still be leaving), then closed.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from tornado_sse import notices
+from tornado_sse.event import KEEPALIVE, LAST_CHUNK, Encoding, Frame
+from tornado_sse.message import Batch, Message
+from tornado_sse.notices import CloseReason
+from tornado_sse.outbox import Bounds, Dropped, Outbox, Overflow
+from tornado_sse.poller import Poller
+from tornado_sse.stats import Stats
+
+WRITES = 16
+"""Writes to one socket before others get their turn."""
+
+_scratch = bytearray(65536)
+
+
+class Owner(Protocol):
+    """What streams share, and whom they tell."""
+
+    stats: Stats
+    poller: Poller
+    bounds: Bounds
+    backlogged: "dict[Stream, None]"
+
+    def now(self) -> float:
+        """Return the monotonic time."""
+
+    def completed(self) -> int:
+        """Return the highest sequence that fan-out has wholly handed to the streams."""
+
+    def tell_gap(self, first: int, last: int) -> Frame:
+        """Make the notice that the stream's messages from `first` to `last` were dropped."""
+
+    def ended(self, stream: "Stream", reason: CloseReason) -> None:
+        """Forget the stream: it ended."""
+
+    def lingering(self, stream: "Stream") -> None:
+        """See to it that the stream is closed soon, even if its farewell never leaves."""
+
+
+class Stream:
+    """One open stream. `sent` counts messages handed to the kernel; `expires_at` is unix time."""
+
+    __slots__ = (
+        "_owner",
+        "_socket",
+        "_waiting",
+        "address",
+        "channels",
+        "due",
+        "encoding",
+        "expires_at",
+        "is_ended",
+        "opened_at",
+        "outbox",
+        "send",
+        "sent",
+        "session",
+        "slot",
+        "user",
+    )
+
+    def __init__(  # noqa: PLR0913 - what a stream is made of, all by name
+        self,
+        connection: socket.socket,
+        owner: Owner,
+        *,
+        user: str,
+        session: str,
+        channels: tuple[str, ...],
+        address: str,
+        encoding: Encoding,
+        expires_at: float,
+    ) -> None:
+        self._socket = connection
+        self._owner = owner
+        self._waiting = False
+        self.send: Callable[[bytes], int] = connection.send
+        self.user = user
+        self.session = session
+        self.channels = channels
+        self.address = address
+        self.encoding = encoding
+        self.expires_at = expires_at
+        self.opened_at = owner.now()
+        self.due = 0
+        self.slot = 0
+        self.sent = 0
+        self.is_ended = False
+        self.outbox: Outbox | None = self._new_outbox()
+        owner.poller.add(connection.fileno(), self)
+
+    def start(self, past: Iterable[bytes | Message], floor: int) -> None:
+        """Write what the stream begins with; from then on it is live, with messages above `floor`."""
+        outbox = self.outbox
+        if outbox is not None and not self.is_ended:
+            before = outbox.bytes
+            outbox.release(past, floor)
+            self._owner.stats.outbox_bytes += outbox.bytes - before
+            self._flush(outbox)
+
+    def backlog(self, batch: Batch, sent: int) -> None:
+        """Keep what the socket did not take of a batch, after its first `sent` bytes."""
+        if self.is_ended:
+            return
+        outbox = self._backlog_outbox()
+        before = outbox.bytes
+        try:
+            dropped = self._push(outbox, batch, sent)
+        except Overflow:
+            self._owner.stats.outbox_bytes += outbox.bytes - before
+            self.close(CloseReason.SLOW)
+            return
+        self._owner.stats.outbox_bytes += outbox.bytes - before
+        self._count(dropped)
+        if not self._waiting:
+            self._flush(outbox)
+
+    def send_failed(self, batch: Batch, error: OSError) -> None:
+        """Judge an error of `send`: a full socket makes a backlog, any other ends the stream."""
+        if isinstance(error, BlockingIOError):
+            self.backlog(batch, 0)
+        else:
+            self.close(CloseReason.WRITE_ERROR)
+
+    def notice(self, frame: Frame) -> None:
+        """Send a notice of the server, after all that waits."""
+        if not self.is_ended:
+            self._write(frame.encoded(self.encoding))
+
+    def keepalive(self) -> bool:
+        """Send a comment, unless bytes are waiting anyway; return whether it was sent."""
+        if self.outbox is not None:
+            return False
+        self._write(KEEPALIVE.encoded(self.encoding))
+        return True
+
+    def check_age(self) -> None:
+        """Hold the backlog against the bound in age, and go back to direct writes where none is left."""
+        outbox = self.outbox
+        if outbox is None or self.is_ended:
+            return
+        before = outbox.bytes
+        try:
+            dropped = outbox.expire(self._owner.now())
+        except Overflow:
+            self.close(CloseReason.SLOW)
+            return
+        self._owner.stats.outbox_bytes += outbox.bytes - before
+        self._count(dropped)
+        if not outbox.held and not len(outbox):
+            self._settle(outbox)
+
+    def close(self, reason: CloseReason, retry: int | None = None) -> None:
+        """End the stream, with a farewell where we are the ones to close. `retry` in milliseconds goes with it."""
+        if self.is_ended:
+            return
+        self.is_ended = True
+        if self.outbox is not None and (reason is CloseReason.SLOW or not reason.ours or self.outbox.held):
+            self._cut(self.outbox)
+        self._owner.ended(self, reason)
+        if not reason.ours:
+            self.abandon()
+            return
+        farewell = notices.closing(reason, retry).encoded(self.encoding)
+        self._write(farewell if self.encoding is Encoding.BARE else farewell + LAST_CHUNK)
+        if self.outbox is None:
+            self.abandon()
+        else:
+            self._owner.lingering(self)
+
+    def abandon(self) -> None:
+        """Close the socket, whatever still waits. Doing so again does nothing."""
+        if self._socket.fileno() < 0:
+            return
+        if self.outbox is not None:
+            self._cut(self.outbox)
+            self._drop_outbox()
+        self._owner.poller.remove(self._socket.fileno())
+        self._socket.close()
+
+    def readable(self) -> None:
+        """Throw away what the client sends; its end is the stream's."""
+        try:
+            if self._socket.recv_into(_scratch):
+                return
+        except BlockingIOError:
+            return
+        except TimeoutError:  # TCP_USER_TIMEOUT: what we sent was never acknowledged
+            reason = CloseReason.WRITE_ERROR
+        except OSError:
+            reason = CloseReason.CLIENT_GONE
+        else:
+            reason = CloseReason.CLIENT_GONE
+        self.close(reason)
+        self.abandon()
+
+    def writable(self) -> None:
+        """Go on with the backlog."""
+        if self.outbox is not None:
+            self._flush(self.outbox)
+
+    def _new_outbox(self) -> Outbox:
+        self._owner.backlogged[self] = None
+        return Outbox(self._owner.bounds, self.encoding, self._owner.now(), self._owner.tell_gap)
+
+    def _drop_outbox(self) -> None:
+        self.outbox = None
+        del self._owner.backlogged[self]
+
+    def _backlog_outbox(self) -> Outbox:
+        if self.outbox is None:
+            self.outbox = self._new_outbox()
+            self.outbox.release((), 0)
+            self._want_write(wanted=True)
+        return self.outbox
+
+    def _push(self, outbox: Outbox, batch: Batch, sent: int) -> Dropped:
+        now = self._owner.now()
+        messages = gaps = 0
+        for message in batch.messages:
+            size = len(message.frame.encoded(self.encoding))
+            if sent >= size:
+                sent -= size
+                self._count_delivered(1)
+                continue
+            dropped = outbox.push(message, now, sent)
+            messages, gaps = messages + dropped.messages, gaps + dropped.gaps
+            sent = 0
+        return Dropped(messages, gaps)
+
+    def _write(self, data: bytes) -> None:
+        if self.outbox is not None:
+            self.outbox.raw(data)
+            if not self._waiting:
+                self._flush(self.outbox)
+            return
+        try:
+            sent = self.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._broken()
+            return
+        self._owner.stats.bytes_sent += sent
+        if sent < len(data):
+            self._backlog_outbox().raw(data[sent:])
+
+    def _flush(self, outbox: Outbox) -> None:
+        stats = self._owner.stats
+        for _ in range(WRITES):
+            data = outbox.pending()
+            if not data:
+                self._settle(outbox)
+                return
+            try:
+                sent = self.send(data)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._broken()
+                return
+            before = outbox.bytes
+            self._count_delivered(outbox.wrote(sent, self._owner.now()))
+            stats.outbox_bytes += outbox.bytes - before
+            stats.bytes_sent += sent
+            if sent < len(data):
+                break
+        self._want_write(wanted=True)
+
+    def _settle(self, outbox: Outbox) -> None:
+        """Nothing is left to write: close if ended, else go live once fan-out is past the floor."""
+        self._want_write(wanted=False)
+        if self.is_ended:
+            self.abandon()
+        elif not outbox.held and self._owner.completed() >= outbox.floor:
+            self._drop_outbox()
+
+    def _broken(self) -> None:
+        self.close(CloseReason.WRITE_ERROR)
+        self.abandon()
+
+    def _want_write(self, *, wanted: bool) -> None:
+        if self._waiting is not wanted:
+            self._waiting = wanted
+            self._owner.poller.want_write(self._socket.fileno(), wanted=wanted)
+
+    def _cut(self, outbox: Outbox) -> None:
+        stats = self._owner.stats
+        before = outbox.bytes
+        lost = outbox.cut()
+        stats.outbox_bytes += outbox.bytes - before
+        stats.messages_dropped["closed"] += lost
+
+    def _count_delivered(self, messages: int) -> None:
+        self.sent += messages
+        self._owner.stats.messages_delivered += messages
+
+    def _count(self, dropped: Dropped) -> None:
+        stats = self._owner.stats
+        if dropped.messages:
+            stats.messages_dropped[self._owner.bounds.policy.value] += dropped.messages
+        if dropped.gaps:
+            stats.gaps[notices.GapReason.SLOW.value] += dropped.gaps
