@@ -25,8 +25,9 @@ def test_without_one_a_fresh_token_is_signed_each_time(monkeypatch: pytest.Monke
     times = iter([1.0, 2.0])
     monkeypatch.setattr("time.time", lambda: next(times))
     source = token_source(None, None, SECRET, user="u1", ttl=60, scopes=["publish"])
-    options = {"verify_exp": False}
-    first, second = (jwt.decode(source(), SECRET, algorithms=["HS256"], options=options) for _ in range(2))
+    first, second = (
+        jwt.decode(source(), SECRET, algorithms=["HS256"], options={"verify_exp": False}) for _ in range(2)
+    )
     assert (first["sub"], first["scope"], first["iat"], first["exp"]) == ("u1", "publish", 1.0, 61.0)
     assert second["iat"] == 2.0
 

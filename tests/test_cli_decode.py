@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from httpx_sse._decoders import SSEDecoder
 from hypothesis import given
@@ -75,7 +77,7 @@ streams = st.lists(pieces, max_size=60).map("".join).map(str.encode)
 @given(streams, st.lists(st.integers(0, 100), max_size=8))
 def test_where_the_bytes_are_cut_makes_no_difference(stream: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    chunks = [stream[a:b] for a, b in zip(places, places[1:], strict=False) if a < b]
+    chunks = [stream[a:b] for a, b in pairwise(places) if a < b]
     assert decoded(*chunks)[0] == decoded(stream)[0]
 
 

@@ -14,8 +14,8 @@ def receipts(*items: dict[str, Any]) -> Answer:
 ONE = receipts({"position": "e-1", "streams": 2, "duplicate": False})
 
 
-def send(server: Scripted, *args: str, token: str | None = "t", stdin: bytes | None = None) -> Result:
-    given = [] if token is None else ["--token", token]
+def send(server: Scripted, *args: str, signed: bool = False, stdin: bytes | None = None) -> Result:
+    given = [] if signed else ["--token", "t"]
     return invoke("send", "--url", server.url, *given, *args, stdin=stdin, TORNADO_SSE_JWT_SECRET=SECRET)
 
 
@@ -57,7 +57,7 @@ def test_a_duplicate_is_told() -> None:
 
 def test_without_a_token_one_is_signed_that_may_publish() -> None:
     with scripted_server(ONE) as server:
-        send(server, "--all", "x", token=None)
+        send(server, "--all", "x", signed=True)
     token = server.requests[0].headers["Authorization"].split()[1]
     claims = jwt.decode(token, SECRET, algorithms=["HS256"])
     assert (claims["sub"], claims["scope"]) == ("tornado-sse-cli", "publish")
@@ -87,7 +87,7 @@ def test_many_or_long_lines_go_in_several_requests(lines: list[str], requests: l
 
 
 def test_a_message_that_is_refused_is_named_and_the_others_are_told() -> None:
-    answer = receipts({"position": "e-1", "streams": 1}, {"index": 1, "message": "`event` is reserved"})
+    answer = receipts({"position": "e-1", "streams": 1}, {"index": 1, "error": "`event` is reserved"})
     with scripted_server(answer) as server:
         result = send(server, "--all", "-", stdin=b"a\nb\n")
     assert result.exit_code == 1

@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,18 +7,22 @@ import pytest
 from cli_support import SECRET, invoke
 
 from tornado_sse import log
-from tornado_sse.config import Settings
+from tornado_sse.config import ConfigProblem, Settings
+
+Reload = Callable[[], Settings]
 
 
 class Lifecycle:
-    """Stands in for the server: remembers its settings and ends with `code`."""
+    """Stands in for the server: remembers its settings, does something `during` its run, and ends with `code`."""
 
     def __init__(self) -> None:
         self.served: list[Settings] = []
         self.code = 0
+        self.during: Callable[[Reload], None] = lambda _reload: None
 
-    def serve(self, settings: Settings) -> int:
+    def serve(self, settings: Settings, reload: Reload) -> int:
         self.served.append(settings)
+        self.during(reload)
         return self.code
 
 
@@ -61,7 +66,7 @@ def test_without_a_key_it_says_what_to_set(lifecycle: Lifecycle, configured: lis
     result = invoke("serve")
     assert result.exit_code == 2
     assert "set TORNADO_SSE_JWT_SECRET, " in result.stderr
-    assert lifecycle.served == configured == []
+    assert (lifecycle.served, configured) == ([], [])
 
 
 def test_settings_that_are_refused_are_exit_code_2(lifecycle: Lifecycle) -> None:
@@ -84,3 +89,35 @@ def test_dev_makes_a_secret_for_each_run(lifecycle: Lifecycle) -> None:
 def test_dev_keeps_a_secret_that_is_configured(lifecycle: Lifecycle) -> None:
     invoke("serve", "--dev", "--jwt-secret", SECRET)
     assert lifecycle.served == [Settings(dev=True, jwt_secret=SECRET)]
+
+
+def test_a_reload_reads_the_settings_anew_and_keeps_the_secret_of_the_run(lifecycle: Lifecycle, tmp_path: Path) -> None:
+    file = tmp_path / "sse.toml"
+    file.write_text("max_streams = 1\n")
+
+    def during(reload: Reload) -> None:
+        file.write_text("max_streams = 2\n")
+        lifecycle.served.append(reload())
+
+    lifecycle.during = during
+    assert invoke("serve", "--dev", "--config", str(file)).exit_code == 0
+    before, after = lifecycle.served
+    assert (before.max_streams, after.max_streams) == (1, 2)
+    assert before.jwt_secret == after.jwt_secret
+
+
+@pytest.mark.parametrize(("text", "problem"), [("port = 'x'", "port in "), ("", "no key to check tokens with")])
+def test_a_reload_refuses_what_a_start_would(lifecycle: Lifecycle, tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "sse.toml"
+    file.write_text(f"jwt_secret = '{SECRET}'\n")
+    raised: list[ConfigProblem] = []
+
+    def during(reload: Reload) -> None:
+        file.write_text(text)
+        with pytest.raises(ConfigProblem, match=problem) as caught:
+            reload()
+        raised.append(caught.value)
+
+    lifecycle.during = during
+    assert invoke("serve", "--config", str(file)).exit_code == 0
+    assert len(raised) == 1

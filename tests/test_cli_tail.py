@@ -16,8 +16,8 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "sleep", lambda _seconds: None)
 
 
-def tail(server: Scripted, *args: str, token: str | None = "t") -> Result:
-    given = [] if token is None else ["--token", token]
+def tail(server: Scripted, *args: str, signed: bool = False) -> Result:
+    given = [] if signed else ["--token", "t"]
     return invoke("tail", "--url", server.url, *given, *args, TORNADO_SSE_JWT_SECRET=SECRET)
 
 
@@ -63,7 +63,7 @@ def test_asks_for_the_session_the_channels_and_what_came_since() -> None:
 
 def test_without_a_token_one_is_signed_for_the_session_and_its_channels() -> None:
     with scripted_server(GONE) as server:
-        tail(server, "--user", "u1", "--channel", "x", token=None)
+        tail(server, "--user", "u1", "--channel", "x", signed=True)
     (request,) = server.requests
     claims = jwt.decode(request.headers["Authorization"].split()[1], SECRET, algorithms=["HS256"])
     assert (claims["sub"], claims["channels"], "scope" in claims) == ("u1", ["x"], False)

@@ -7,7 +7,7 @@ import pytest
 from cli_support import SECRET, invoke
 
 
-def claims(token: str, audience: str | None = None) -> Any:
+def claims(token: str, audience: str | None = None) -> dict[str, Any]:
     return jwt.decode(token, SECRET, algorithms=["HS256"], audience=audience)
 
 
@@ -24,8 +24,10 @@ def test_prints_the_token_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> N
 def test_everything_that_is_asked_for_is_in_it(tmp_path: Path) -> None:
     file = tmp_path / "sse.toml"
     file.write_text(f'jwt_secret = "{SECRET}"\njwt_issuer = "me"\njwt_audience = "them"\n')
-    asked = "--session s1 --channel a --channel b.* --scope publish --scope sessions --ttl 90".split()
-    result = invoke("token", "--user", "u1", "--config", str(file), *asked)
+    channels = ["--channel", "a", "--channel", "b.*"]
+    scopes = ["--scope", "publish", "--scope", "sessions"]
+    asked = ["--user", "u1", "--session", "s1", *channels, *scopes, "--ttl", "90"]
+    result = invoke("token", "--config", str(file), *asked)
     found = claims(result.stdout.strip(), audience="them")
     assert found["exp"] - found["iat"] == pytest.approx(90)
     assert {name: value for name, value in found.items() if name not in ("exp", "iat")} == {

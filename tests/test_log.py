@@ -3,7 +3,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -78,13 +79,13 @@ def test_access_lines_are_silent_below_warning(stderr: Stderr) -> None:
 def test_an_exception_is_one_field(stderr: Stderr) -> None:
     log.configure("info", "json")
     try:
-        raise ZeroDivisionError(f"with {JWT}")
-    except ZeroDivisionError:
+        int(f"with {JWT}")
+    except ValueError:
         structlog.get_logger().exception("failed")
         logging.getLogger("tornado.application").exception("failed")
     for line in lines(stderr):
         assert line["exception"].splitlines()[0] == "Traceback (most recent call last):"
-        assert line["exception"].endswith("ZeroDivisionError: with (token)")
+        assert line["exception"].endswith("'with (token)'")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_tokens_and_session_ids_are_taken_out(text: str, redacted: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_slip_does_not_leak(stderr: Stderr, log_format: Any) -> None:
+def test_a_slip_does_not_leak(stderr: Stderr, log_format: Literal["json", "console"]) -> None:
     log.configure("info", log_format)
     structlog.get_logger().info(f"event {JWT}", url=f"?access_token={JWT}", deep={"list": [JWT]})
     logging.getLogger("tornado.access").warning("401 GET /sse/connect/abc?access_token=%s", JWT)
@@ -137,14 +138,14 @@ def test_console_is_for_a_person(stderr: Stderr) -> None:
 
 def test_a_console_traceback_shows_no_variables(stderr: Stderr) -> None:
     log.configure("info", "console")
-    password = "".join(["hunt", "er2"])
+    password = SimpleNamespace(text="hunter2")
     try:
-        raise ZeroDivisionError
-    except ZeroDivisionError:
+        int(password)
+    except TypeError:
         structlog.get_logger().exception("failed")
     written = stderr()
-    assert "ZeroDivisionError" in written
-    assert password not in written
+    assert "TypeError" in written
+    assert "hunter2" not in written
 
 
 @pytest.mark.usefixtures("stderr")

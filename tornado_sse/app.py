@@ -37,6 +37,8 @@ from tornado_sse.ring import SLOTS
 from tornado_sse.stats import Stats
 from tornado_sse.stream import Stream
 
+REAL_TIME = Clocks(time.monotonic, time.time)
+
 TICK = 0.1
 """Seconds between two looks at the clock, at most."""
 
@@ -47,9 +49,7 @@ class EventServer:
     `broker` None: the one that the settings name. `clocks` are for tests. Raises KeyProblem for keys that are no good.
     """
 
-    def __init__(
-        self, settings: Settings, broker: Broker | None = None, clocks: Clocks = Clocks(time.monotonic, time.time)
-    ) -> None:
+    def __init__(self, settings: Settings, broker: Broker | None = None, clocks: Clocks = REAL_TIME) -> None:
         self.settings = settings
         self.clocks = clocks
         self.stats = Stats()
@@ -171,7 +171,7 @@ class EventServer:
         return self._minter.open(session_id) if self._minter else None
 
     def mint(self, user: str, ttl: float | None = None, channels: Sequence[str] = ()) -> Minted:
-        """Mint a session id, good for `ttl` seconds (None: the setting's). Raises BadRequest, or 501 without a secret."""
+        """Mint a session id, good for `ttl` seconds (None: the setting's). Raises BadRequest; 501 without a secret."""
         if self._minter is None:
             raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "set session_secret (or jwt_secret) to mint session ids")
         return self._minter.mint(user, ttl or self.settings.session_ttl, channels)

@@ -24,7 +24,7 @@ CLIENT_VARIABLES = frozenset({"CONFIG", "TOKEN", "URL"})
 """Variables with our prefix that belong to the command line and are no settings."""
 
 
-class ConfigProblem(Exception):  # noqa: N818 - often several, and none of them the program's error
+class ConfigProblem(Exception):
     """The configuration is refused. The text has one line for each problem and never shows a secret."""
 
     def __init__(self, problems: Iterable[str]) -> None:

@@ -69,7 +69,8 @@ class Forbidden(ApiError):
         headers = {}
         if scope is not None:
             headers["WWW-Authenticate"] = (
-                f'Bearer realm="tornado_sse", error="insufficient_scope", error_description="{message}", scope="{scope}"'
+                'Bearer realm="tornado_sse", error="insufficient_scope", '
+                f'error_description="{message}", scope="{scope}"'
             )
         super().__init__(HTTPStatus.FORBIDDEN, message, headers)
         self.failure = failure

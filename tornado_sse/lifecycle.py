@@ -17,9 +17,10 @@ from tornado_sse.handlers.routes import application
 from tornado_sse.keys import KeyProblem
 from tornado_sse.listener import Listener
 
-AT_START = frozenset(
-    "host port admin_host admin_port reuse_port dev jwks_url jwt_issuer jwt_audience jwt_leeway keepalive retry "
-    "history_size history_ttl history_bytes idempotency_window disconnect_hold log_level log_format".split()
+AT_START = (
+    *("host", "port", "admin_host", "admin_port", "reuse_port", "dev", "log_level", "log_format"),
+    *("jwks_url", "jwt_issuer", "jwt_audience", "jwt_leeway", "keepalive", "retry", "disconnect_hold"),
+    *("history_size", "history_ttl", "history_bytes", "idempotency_window"),
 )
 """Settings that are read when the process starts, and that a reload does not change."""
 

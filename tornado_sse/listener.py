@@ -41,7 +41,7 @@ class Listener:
     `body_bytes` bounds bodies that no handler bounds by itself. Raises OSError if the address can't be had.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an address, and three things that differ between listeners and tests
         self,
         application: Application,
         host: str,

@@ -43,9 +43,9 @@ _ERRORS = {
     503: ("Not now; again after `Retry-After`", "no new streams now: draining"),
 }
 _HEADERS = {
-    401: {"WWW-Authenticate": (True, "What is wanted or wrong, as RFC 6750 section 3 says")},
-    403: {"WWW-Authenticate": (False, "For a lacking scope: `insufficient_scope`, and the scope (RFC 6750)")},
-    503: {"Retry-After": (True, "Seconds until it makes sense to ask again")},
+    401: ("WWW-Authenticate", True, "What is wanted or wrong, as RFC 6750 section 3 says"),
+    403: ("WWW-Authenticate", False, "Where a scope lacks: `insufficient_scope`, and which (RFC 6750 section 3)"),
+    503: ("Retry-After", True, "Seconds until it makes sense to ask again"),
 }
 
 
@@ -98,7 +98,7 @@ def _connect() -> Json:
                 "description": "SSE connection established successfully. The response body will be a stream of events.",
                 "content": {"text/event-stream": {}},
             },
-            **_error(401, "Unauthorized if the session is invalid or not authenticated"),
+            "401": _refused(401, "Unauthorized if the session is invalid or not authenticated"),
         },
         EXTENSION: {
             "methods": ["HEAD"],
@@ -106,7 +106,7 @@ def _connect() -> Json:
             "parameters": _resume_parameters(),
             "responses": {
                 "204": {"description": "The session was disconnected on purpose: EventSource stops reconnecting"},
-                **_errors(400, 403, 429, 503),
+                **_errors(400, 401, 403, 429, 503),
             },
             "events": _events(),
         },
@@ -124,10 +124,10 @@ def _disconnect() -> Json:
         "parameters": [_session_id("The session ID to disconnect")],
         "responses": {
             "200": {"description": "SSE connection disconnected successfully"},
-            **_error(401, "Unauthorized if the session is invalid or not authenticated"),
-            **_error(404, "Session not found"),
+            "401": _refused(401, "Unauthorized if the session is invalid or not authenticated"),
+            "404": _refused(404, "Session not found"),
         },
-        EXTENSION: {"credentials": _credentials(), "responses": _errors(400, 403, 503)},
+        EXTENSION: {"credentials": _credentials(), "responses": _errors(400, 401, 403, 503)},
     }
 
 
@@ -280,12 +280,7 @@ def _schemas(session_request: type[msgspec.Struct]) -> Json:
     text: Json = {"type": "string"}
     return {
         "QuiikaResponse": _struct({"message": text, "accessKey": text}, optional=("accessKey",)),
-        "QuiikaErrorResponse": _struct(
-            {
-                "message": text,
-                "status": {"enum": sorted({status.name for status in HTTPStatus}), "description": "Name of the status"},
-            }
-        ),
+        "QuiikaErrorResponse": _struct({"message": text, "status": {"type": "string", "pattern": "^[A-Z_]+$"}}),
         "Target": _target(),
         "Targets": {
             "anyOf": [_ref("Target"), {"type": "array", "items": _ref("Target"), "minItems": 1}],
@@ -328,7 +323,9 @@ def _message() -> Json:
     schema = _of(Item)
     named: Json = schema["properties"]
     named["to"] = _ref("Targets")
-    named["data"]["description"] = "Any JSON; a string goes as it is, anything else as JSON; at most `max_message_bytes`"
+    named["data"]["description"] = (
+        "Any JSON; a string goes as it is, anything else as JSON; at most `max_message_bytes`"
+    )
     named["event"]["anyOf"][0] |= _text(MAX_EVENT_NAME, _EVENT_NAME)
     named["idempotencyKey"]["description"] = "A message with the same key within `idempotency_window` is not sent again"
     named["ttl"]["description"] = "Seconds that it may be replayed; null: as long as history holds it; 0: never"
@@ -386,16 +383,16 @@ def _json(description: str, schema: str, **rest: object) -> Json:
 
 
 def _errors(*statuses: int) -> Json:
-    return {name: answer for status in statuses for name, answer in _error(status).items()}
+    return {str(status): _refused(status, _ERRORS[status][0]) | _headers(status) for status in statuses}
 
 
-def _error(status: int, description: str = "") -> Json:
-    meaning, message = _ERRORS[status]
-    example = {"message": message, "status": HTTPStatus(status).name}
-    answer = _json(description or meaning, "QuiikaErrorResponse", example=example)
-    if status in _HEADERS:
-        answer["headers"] = {
-            name: {"required": required, "description": text, "schema": {"type": "string"}}
-            for name, (required, text) in _HEADERS[status].items()
-        }
-    return {str(status): answer}
+def _refused(status: int, description: str) -> Json:
+    example = {"message": _ERRORS[status][1], "status": HTTPStatus(status).name}
+    return _json(description, "QuiikaErrorResponse", example=example)
+
+
+def _headers(status: int) -> Json:
+    if status not in _HEADERS:
+        return {}
+    name, required, description = _HEADERS[status]
+    return {"headers": {name: {"required": required, "description": description, "schema": {"type": "string"}}}}

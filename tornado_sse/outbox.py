@@ -38,7 +38,7 @@ class Bounds:
     policy: SlowPolicy
 
 
-class Overflow(Exception):  # noqa: N818 - a decision handed to the stream, not an error of ours
+class Overflow(Exception):
     """The backlog is over a bound, and the policy is to end the stream."""
 
 

@@ -49,11 +49,11 @@ class Limits:
     items: int
 
 
-class BadItem(ValueError):  # noqa: N818 - it is an item that is bad, and only that item
+class BadItem(ValueError):
     """An item that can't be published; the text is fit for the publisher."""
 
 
-class BadBody(ValueError):  # noqa: N818 - same, of the whole body
+class BadBody(ValueError):
     """A body without readable items; the text is fit for the publisher."""
 
 

@@ -10,15 +10,19 @@ MILLISECONDS = 1000
 
 
 def adopt(stream: IOStream, user_timeout: float) -> socket.socket | None:
-    """Take a connection over from Tornado, which forgets it; None if the client is gone already.
+    """Take a connection over from Tornado, which forgets it; None if the client is gone, or no descriptor is left.
 
     The connection lives on in a duplicate of its descriptor. `user_timeout` in seconds is how long sent bytes may go
     unacknowledged before the kernel gives the peer up (RFC 5482); 0: as long as it would by itself.
     """
     if stream.closed():
         return None
-    connection: socket.socket = stream.socket.dup()
-    stream.close()
+    try:
+        connection: socket.socket = stream.socket.dup()
+    except OSError:
+        return None
+    finally:
+        stream.close()
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * MILLISECONDS))

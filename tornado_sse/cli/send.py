@@ -115,7 +115,7 @@ class _Answer(msgspec.Struct):
 
 def _print(index: int, receipt: dict[str, Any]) -> bool:
     if "position" not in receipt:
-        click.echo(f"message {index}: {receipt.get('message')}", err=True)
+        click.echo(f"message {index}: {receipt.get('error')}", err=True)
         return False
     duplicate = " duplicate" if receipt.get("duplicate") else ""
     click.echo(f"{receipt['position']} streams={receipt.get('streams')}{duplicate}")

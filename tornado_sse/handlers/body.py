@@ -4,12 +4,12 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from tornado.http1connection import HTTP1Connection
-
 from tornado_sse.errors import ApiError
 from tornado_sse.handlers.base import BaseHandler
 
 if TYPE_CHECKING:
+    from tornado.http1connection import HTTP1Connection
+
     from tornado_sse.app import EventServer
 
 READ_ON = 8

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from tornado.iostream import SSLIOStream
 
 from tornado_sse import notices, resume
 from tornado_sse.admission import Rejection, UserCapPolicy
@@ -19,6 +22,9 @@ from tornado_sse.resume import ResumeResult
 from tornado_sse.sockets import adopt, http_date
 from tornado_sse.stream import Stream
 from tornado_sse.topic import allows, channel_problem
+
+if TYPE_CHECKING:
+    from tornado.http1connection import HTTP1Connection
 
 
 class TooManyStreams(ApiError):
@@ -89,6 +95,8 @@ class ConnectHandler(SessionHandler):
 
     async def _open(self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str) -> None:
         server = self.server
+        if isinstance(cast("HTTP1Connection", self.request.connection).stream, SSLIOStream):
+            raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "streams want a proxy in front that ends TLS")
         self._make_room(principal.user)
         topics = list(topics_of(principal.user, session_id, channels))
         await server.broker.subscribe(topics)

@@ -15,3 +15,7 @@ class DocumentHandler(BaseHandler):
     def get(self) -> None:
         """Answer with the document."""
         self.write(_DOCUMENT)
+
+    def head(self) -> None:
+        """Answer as `get` does, without the document."""
+        self.get()

@@ -1,5 +1,6 @@
 """`/sse/sessions`: mints session ids for pages that can't send headers, and lengthens open streams."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -10,7 +11,6 @@ from tornado_sse.errors import ApiError, BadRequest
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.body import BodyHandler
 from tornado_sse.handlers.credentials import hold_against
-from http import HTTPStatus
 
 
 class SessionRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"user_id": "userId"}):

@@ -1,0 +1,122 @@
+import socket
+
+import pytest
+
+from server_support import until
+from tornado_sse.poller import Poller
+
+
+class Owner:
+    """Takes a note of what it is told, and reads what came."""
+
+    def __init__(self, poller: Poller) -> None:
+        self.socket, self.peer = socket.socketpair()
+        self.socket.setblocking(False)
+        self.poller = poller
+        self.heard: list[str] = []
+        self.victims: list[Owner] = []
+        poller.add(self.socket.fileno(), self)
+
+    def readable(self) -> None:
+        self.heard.append(f"read {len(self.socket.recv(1024))}")
+        self._end_victims()
+
+    def writable(self) -> None:
+        self.heard.append("write")
+        self.poller.want_write(self.socket.fileno(), wanted=False)
+        self._end_victims()
+
+    def _end_victims(self) -> None:
+        for victim in self.victims:
+            victim.end()
+        self.victims.clear()
+
+    def end(self) -> None:
+        self.poller.remove(self.socket.fileno())
+        self.socket.close()
+        self.peer.close()
+
+
+async def turn() -> None:
+    """Let another owner hear of something: then all that was ready before has been told."""
+    poller = Poller()
+    poller.start()
+    owner = Owner(poller)
+    owner.peer.send(b"x")
+    await until(lambda: owner.heard)
+    owner.end()
+    poller.close()
+
+
+@pytest.fixture
+def poller() -> Poller:
+    return Poller()
+
+
+@pytest.mark.gen_test
+async def test_tells_of_bytes_and_of_the_end(poller: Poller) -> None:
+    poller.start()
+    poller.start()
+    owner = Owner(poller)
+    owner.peer.send(b"abc")
+    await until(lambda: owner.heard == ["read 3"])
+    owner.peer.shutdown(socket.SHUT_WR)
+    await until(lambda: owner.heard[:2] == ["read 3", "read 0"])
+    owner.end()
+    poller.close()
+
+
+@pytest.mark.gen_test
+async def test_tells_of_room_only_on_demand(poller: Poller) -> None:
+    poller.start()
+    owner = Owner(poller)
+    await turn()
+    assert owner.heard == []
+    poller.want_write(owner.socket.fileno(), wanted=True)
+    await until(lambda: owner.heard == ["write"])
+    await turn()
+    assert owner.heard == ["write"]
+    owner.end()
+    poller.close()
+
+
+@pytest.mark.gen_test
+async def test_tells_of_both_at_once(poller: Poller) -> None:
+    owner = Owner(poller)
+    owner.peer.send(b"abc")
+    poller.want_write(owner.socket.fileno(), wanted=True)
+    poller.start()
+    await until(lambda: owner.heard == ["write", "read 3"])
+    owner.end()
+    poller.close()
+
+
+@pytest.mark.gen_test
+async def test_who_ended_itself_when_told_to_write_is_not_told_to_read(poller: Poller) -> None:
+    owner = Owner(poller)
+    owner.victims = [owner]
+    owner.peer.send(b"abc")
+    poller.want_write(owner.socket.fileno(), wanted=True)
+    poller.start()
+    await until(lambda: owner.heard)
+    await turn()
+    assert owner.heard == ["write"]
+    poller.close()
+
+
+@pytest.mark.gen_test
+async def test_who_was_ended_by_another_in_the_same_turn_is_told_nothing(poller: Poller) -> None:
+    first, second = Owner(poller), Owner(poller)
+    first.victims, second.victims = [second], [first]
+    first.peer.send(b"a")
+    second.peer.send(b"b")
+    poller.start()
+    await until(lambda: first.heard or second.heard)
+    await turn()
+    assert sorted(first.heard + second.heard) == ["read 1"]
+    (second if first.heard == [] else first).end()
+    poller.close()
+
+
+def test_can_be_closed_without_ever_being_started(poller: Poller) -> None:
+    poller.close()

@@ -1,0 +1,474 @@
+"""Streams over socket pairs, driven by hand; and slow readers of a real server."""
+
+import errno
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from server_support import Clock, Node, parse_block, serving, until
+from tornado_sse.event import LAST_CHUNK, Encoding, Frame
+from tornado_sse.message import Batch, Draft, Message
+from tornado_sse.notices import CloseReason
+from tornado_sse.outbox import Bounds, SlowPolicy
+from tornado_sse.position import Position
+from tornado_sse.registry import Registry, Timing
+from tornado_sse.stats import Stats
+from tornado_sse.stream import WRITES, Stream
+from tornado_sse.topic import ALL
+
+SMALL = 4096
+
+
+class Bench:
+    """A registry whose streams end in sockets that the test holds."""
+
+    def __init__(self, clock: Clock, bounds: Bounds) -> None:
+        self.clock = clock
+        self.registry = Registry(bounds, Timing(15, 2, 60), clock.clocks, Stats(), lambda callback: callback())
+        self.registry.epoch = "e"
+        self.stats = self.registry.stats
+        self.sequence = 0
+        self.peers: list[socket.socket] = []
+
+    def held(self, encoding: Encoding = Encoding.BARE) -> tuple[Stream, socket.socket]:
+        connection, peer = socket.socketpair()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        connection.setblocking(False)
+        peer.setblocking(False)
+        self.peers.append(peer)
+        stream = self.registry.open(
+            connection, user="u", session="s", channels=(), address="a", encoding=encoding, expires_at=2e9
+        )
+        return stream, peer
+
+    def live(self, encoding: Encoding = Encoding.BARE) -> tuple[Stream, socket.socket]:
+        stream, peer = self.held(encoding)
+        stream.start([], 0)
+        assert stream.outbox is None
+        return stream, peer
+
+    def message(self, data: str, key: str | None = None) -> Message:
+        self.sequence += 1
+        return Message(Draft((ALL,), data, key=key), Position("e", self.sequence), self.clock())
+
+    def publish(self, *texts: str, key: str | None = None) -> None:
+        self.registry.deliver([self.message(text, key) for text in texts])
+
+    def backlogged(self) -> tuple[Stream, socket.socket]:
+        """A live stream whose socket is full of one message, of which a part is still here."""
+        stream, peer = self.live()
+        self.publish("x" * 20 * SMALL)
+        assert stream.outbox is not None
+        return stream, peer
+
+
+@pytest.fixture
+def bounds() -> Bounds:
+    return Bounds(60 * SMALL, 10.0, SlowPolicy.DISCONNECT)
+
+
+@pytest.fixture
+def bench(clock: Clock, bounds: Bounds) -> Iterator[Bench]:
+    bench = Bench(clock, bounds)
+    yield bench
+    bench.registry.abandon_all()
+    bench.registry.poller.close()
+    for peer in bench.peers:
+        peer.close()
+
+
+def received(peer: socket.socket) -> bytes:
+    """What the peer has in its buffer; of a closed connection up to its end."""
+    data = b""
+    try:
+        while more := peer.recv(1 << 20):
+            data += more
+    except BlockingIOError:
+        pass
+    return data
+
+
+def drained(stream: Stream, peer: socket.socket) -> str:
+    """What arrives while the peer reads and the stream goes on, until nothing is left."""
+    data = received(peer)
+    for _ in range(1000):
+        stream.writable()
+        more = received(peer)
+        data += more
+        if not more:
+            break
+    return data.decode()
+
+
+def texts(wire: str) -> list[str]:
+    return [parse_block(block).fields.get("data", "") for block in wire.split("\n\n") if block]
+
+
+def ended(peer: socket.socket) -> bool:
+    try:
+        return peer.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def break_socket(stream: Stream, error: OSError) -> None:
+    def send(_: bytes) -> int:
+        raise error
+
+    stream.send = send
+
+
+def test_nothing_leaves_before_the_start_and_then_the_past_comes_first(bench: Bench) -> None:
+    stream, peer = bench.held()
+    bench.publish("in the past", "live")
+    assert received(peer) == b""
+    assert bench.stats.outbox_bytes > 0
+    past = Message(Draft((ALL,), "in the past"), Position("e", 1), 0)
+    stream.start([b":head\n\n", past], 1)
+    assert texts(received(peer).decode()) == ["", "in the past", "live"]
+    assert (stream.sent, bench.stats.messages_delivered, bench.stats.outbox_bytes) == (2, 2, 0)
+    bench.publish("later")
+    assert texts(received(peer).decode()) == ["later"]
+
+
+def test_a_stream_that_ended_before_its_start_begins_nothing(bench: Bench) -> None:
+    stream, peer = bench.held()
+    bench.publish("never seen")
+    stream.close(CloseReason.DRAINING)
+    stream.start([b":head\n\n"], 0)
+    assert received(peer) == b""
+    assert ended(peer)
+    assert bench.stats.outbox_bytes == 0
+    assert bench.stats.messages_dropped == {"closed": 1}
+
+
+def test_a_stream_is_live_only_once_fanout_is_past_its_floor(bench: Bench) -> None:
+    stream, peer = bench.held()
+    stream.start([b":head\n\n"], 1)
+    assert received(peer) == b":head\n\n"
+    assert stream.outbox is not None, "the past reaches to a message that fan-out has not dealt with"
+    assert not stream.keepalive(), "it may be late by as much"
+    bench.publish("in the past already", "live")
+    assert texts(received(peer).decode()) == ["live"]
+    assert stream.outbox is not None
+    bench.clock.advance(2)
+    bench.registry.tick()
+    assert stream.outbox is None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "wire"),
+    [(Encoding.CHUNKED, b"16\r\nid: e-1\ndata: hello\n\n\r\n"), (Encoding.BARE, b"id: e-1\ndata: hello\n\n")],
+)
+def test_a_message_leaves_in_the_encoding_of_the_stream(bench: Bench, encoding: Encoding, wire: bytes) -> None:
+    _, peer = bench.live(encoding)
+    bench.publish("hello")
+    assert received(peer) == wire
+    assert bench.stats.bytes_sent == len(wire)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "end"), [(Encoding.CHUNKED, LAST_CHUNK), (Encoding.GZIP, LAST_CHUNK), (Encoding.BARE, b"")]
+)
+def test_a_farewell_and_the_end_of_the_body_come_last(bench: Bench, encoding: Encoding, end: bytes) -> None:
+    stream, peer = bench.live(encoding)
+    stream.close(CloseReason.DRAINING, 1500)
+    farewell = b'retry: 1500\nevent: stream-closing\ndata: {"reason": "draining", "reconnect": true}\n\n'
+    assert received(peer) == Frame(farewell).encoded(encoding) + end
+    assert ended(peer)
+    stream.close(CloseReason.EXPIRED)
+    stream.abandon()
+    stream.notice(Frame(b":late\n\n"))
+    assert bench.stats.streams_closed == {"draining": 1}
+
+
+def test_a_backlog_goes_on_when_the_socket_takes_bytes_again(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    bench.publish("second")
+    stream.notice(Frame(b":notice\n\n"))
+    assert (stream.sent, bench.stats.messages_delivered) == (0, 0)
+    assert not stream.keepalive(), "bytes are waiting anyway"
+    assert texts(drained(stream, peer)) == ["x" * 20 * SMALL, "second", ""]
+    assert (stream.sent, bench.stats.messages_delivered, bench.stats.outbox_bytes) == (2, 2, 0)
+    assert stream.outbox is None
+    stream.writable()
+    assert stream.keepalive()
+    assert received(peer) == b":\n\n"
+
+
+def test_bytes_sent_are_those_that_arrived(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    bench.publish("second")
+    assert bench.stats.bytes_sent == len(drained(stream, peer))
+
+
+def test_one_socket_does_not_keep_the_others_waiting(bench: Bench) -> None:
+    stream, peer = bench.held()
+    writes = []
+
+    def send(data: bytes) -> int:
+        writes.append(data)
+        return len(data)
+
+    stream.send = send
+    stream.start([b"x" * 65536] * (WRITES + 1), 0)
+    assert len(writes) == WRITES
+    stream.writable()
+    assert len(writes) == WRITES + 1
+    assert stream.outbox is None
+    assert received(peer) == b""
+
+
+def test_a_batch_cut_in_the_middle_goes_on_with_the_right_message(bench: Bench) -> None:
+    stream, peer = bench.live()
+    batch = Batch([bench.message("one"), bench.message("two"), bench.message("three")])
+    stream.backlog(batch, len(batch.messages[0].frame.body) + 4)
+    assert (stream.sent, bench.stats.messages_delivered) == (3, 3)
+    assert received(peer) == b"".join(message.frame.body for message in batch.messages)[-len("e-2\ndata: two\n\nid: e-3\ndata: three\n\n") :]
+
+
+def test_a_full_socket_is_no_error(bench: Bench) -> None:
+    stream, peer = bench.live()
+    stream.send_failed(Batch([bench.message("kept")]), BlockingIOError())
+    assert texts(received(peer).decode()) == ["kept"]
+
+
+def test_any_other_error_of_a_write_ends_the_stream(bench: Bench) -> None:
+    stream, peer = bench.live()
+    break_socket(stream, BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    bench.publish("never seen")
+    assert ended(peer)
+    assert bench.stats.streams_closed == {"write_error": 1}
+    assert bench.registry.hub.streams == {}
+
+
+def test_a_keepalive_on_a_broken_socket_ends_the_stream(bench: Bench) -> None:
+    stream, peer = bench.live()
+    break_socket(stream, ConnectionResetError())
+    stream.keepalive()
+    assert ended(peer)
+    assert bench.stats.streams_closed == {"write_error": 1}
+    assert bench.registry.addresses == {}
+
+
+def test_a_backlog_on_a_broken_socket_ends_the_stream(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    break_socket(stream, ConnectionResetError())
+    stream.writable()
+    received(peer)
+    assert ended(peer)
+    assert bench.stats.streams_closed == {"write_error": 1}
+    assert bench.stats.outbox_bytes == 0
+    assert bench.stats.messages_dropped == {"closed": 1}
+
+
+def test_a_keepalive_that_the_socket_does_not_take_waits(bench: Bench) -> None:
+    stream, peer = bench.live()
+    send = stream.send
+    break_socket(stream, BlockingIOError())
+    stream.keepalive()
+    assert stream.outbox is not None
+    stream.send = send
+    assert drained(stream, peer) == ":\n\n"
+    assert bench.stats.bytes_sent == 3
+
+
+@pytest.mark.parametrize("over", ["bytes", "age"])
+def test_a_slow_stream_is_ended_with_a_farewell_behind_what_is_half_written(bench: Bench, over: str) -> None:
+    stream, peer = bench.backlogged()
+    bench.publish("cut off")
+    if over == "bytes":
+        bench.publish("y" * 50 * SMALL)
+    else:
+        bench.clock.advance(11)
+        bench.registry.tick()
+    assert bench.stats.streams_closed == {"slow": 1}
+    bench.publish("too late")
+    stream.check_age()
+    first, farewell = texts(drained(stream, peer))
+    assert first == "x" * 20 * SMALL
+    assert json.loads(farewell) == {"reason": "slow", "reconnect": True}
+    assert ended(peer)
+    assert bench.stats.outbox_bytes == 0
+
+
+def test_a_farewell_that_nobody_takes_is_given_up(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    stream.close(CloseReason.EXPIRED)
+    assert len(bench.registry.farewells) == 1
+    bench.clock.advance(2)
+    bench.registry.tick()
+    assert len(bench.registry.farewells) == 0
+    assert set(received(peer)) <= set(b"id: e-1\ndata: xxx")
+    assert ended(peer)
+
+
+def test_what_waits_leaves_before_the_farewell(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    bench.publish("second")
+    stream.close(CloseReason.DISCONNECTED)
+    assert texts(drained(stream, peer))[1:] == ["second", '{"reason": "disconnected", "reconnect": false}']
+    assert ended(peer)
+    bench.clock.advance(2)
+    bench.registry.tick()
+
+
+def test_a_client_that_leaves_during_its_farewell_is_let_go(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    stream.close(CloseReason.DISCONNECTED)
+    peer.close()
+    stream.readable()
+    assert bench.stats.streams_closed == {"disconnected": 1}
+    assert bench.registry.backlogged == {}
+
+
+@pytest.mark.parametrize("bounds", [Bounds(30 * SMALL, 10.0, SlowPolicy.DROP_OLDEST)])
+def test_drop_oldest_tells_of_the_gap_and_keeps_the_newest(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    for name in "abcdef":
+        bench.publish(name * 5 * SMALL)
+    assert 0 < bench.stats.outbox_bytes <= 30 * SMALL
+    first, gap, *kept = texts(drained(stream, peer))
+    assert first == "x" * 20 * SMALL
+    assert json.loads(gap) == {"from": "e-1", "to": "e-6", "reason": "slow"}
+    assert kept == ["f" * 5 * SMALL]
+    assert bench.stats.messages_dropped == {"drop-oldest": 5}
+    assert bench.stats.gaps == {"slow": 1}
+    assert bench.stats.outbox_bytes == 0
+    bench.publish("live again")
+    assert texts(received(peer).decode()) == ["live again"]
+
+
+@pytest.mark.parametrize("bounds", [Bounds(60 * SMALL, 10.0, SlowPolicy.DROP_OLDEST)])
+def test_drop_oldest_drops_what_is_too_old(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    bench.publish("old")
+    bench.clock.advance(6)
+    bench.publish("younger")
+    bench.clock.advance(5)
+    bench.registry.tick()
+    assert bench.stats.messages_dropped == {"drop-oldest": 1}
+    _, gap, younger = texts(drained(stream, peer))
+    assert json.loads(gap) == {"from": "e-1", "to": "e-2", "reason": "slow"}
+    assert younger == "younger"
+
+
+@pytest.mark.parametrize("bounds", [Bounds(60 * SMALL, 10.0, SlowPolicy.CONFLATE)])
+def test_conflate_keeps_the_newest_of_a_key(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    for price in ("1", "2", "3"):
+        bench.publish(price, key="price")
+    bench.publish("no key")
+    assert texts(drained(stream, peer))[1:] == ["3", "no key"]
+    assert bench.stats.messages_dropped == {"conflate": 2}
+
+
+def test_stray_bytes_are_thrown_away_and_the_end_is_noticed(bench: Bench) -> None:
+    stream, peer = bench.live()
+    peer.send(b"GET / HTTP/1.1\r\n\r\n")
+    stream.readable()
+    stream.readable()
+    assert bench.stats.streams_closed == {}
+    peer.shutdown(socket.SHUT_WR)
+    stream.readable()
+    assert bench.stats.streams_closed == {"client_gone": 1}
+    assert ended(peer)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ConnectionResetError(), "client_gone"), (TimeoutError(), "write_error")]
+)
+def test_an_error_of_reading_ends_the_stream(bench: Bench, error: OSError, reason: str) -> None:
+    stream, peer = bench.live()
+
+    class Failing:
+        def recv_into(self, _: bytearray) -> int:
+            raise error
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(connection, name)
+
+    connection = stream._socket
+    stream._socket = Failing()  # type: ignore[assignment]
+    stream.readable()
+    assert ended(peer)
+    assert bench.stats.streams_closed == {reason: 1}
+
+
+async def flood(node: Node, count: int = 150, *, key: str | None = None) -> list[str]:
+    """Publish to all until the kernel can take no more for a client that does not read."""
+    sent = [f"{number}:{'z' * 60_000}" for number in range(count)]
+    for text in sent:
+        await node.server.publish("all", text, key=key)
+        await until(lambda: node.server.registry.fanout.idle)
+    return sent
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_slow_reader_is_ended_and_costs_the_others_nothing() -> None:
+    async with serving() as node:
+        healthy = await node.opened("s2")
+        slow = await node.opened(receive_buffer=SMALL)
+        sent = await_all = [f"{number}:{'z' * 60_000}" for number in range(150)]
+        for text in sent:
+            await node.server.publish("all", text)
+            assert await healthy.data() == text
+        stats = node.server.stats
+        assert stats.streams_closed == {"slow": 1}
+        got = [block.data for block in await slow.rest()]
+        assert got[:-1] == await_all[: len(got) - 1], "what arrived has no hole"
+        assert json.loads(str(got[-1])) == {"reason": "slow", "reconnect": True}
+        assert stats.messages_dropped["closed"] > 0
+        assert stats.outbox_bytes == 0
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_slow_reader_whose_oldest_are_dropped_goes_on() -> None:
+    async with serving(slow_policy="drop-oldest") as node:
+        slow = await node.opened(receive_buffer=SMALL)
+        sent = await flood(node)
+        got = [await slow.event()]
+        while got[-1].data != sent[-1]:
+            got.append(await slow.event())
+        (gap,) = [index for index, block in enumerate(got) if block.event == "stream-gap"]
+        before, after = ([block.data for block in part] for part in (got[:gap], got[gap + 1 :]))
+        assert before == sent[: len(before)]
+        assert after == sent[-len(after) :]
+        told = got[gap].json()
+        assert told["from"] == got[gap - 1].id
+        assert int(told["to"].partition("-")[2]) + 1 == int(str(got[gap + 1].id).partition("-")[2])
+        await node.server.publish("all", "later")
+        assert await slow.data() == "later"
+        stats = node.server.stats
+        assert stats.messages_dropped["drop-oldest"] == len(sent) - len(before) - len(after)
+        await until(lambda: stats.outbox_bytes == 0)
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_slow_reader_gets_the_newest_of_a_key() -> None:
+    async with serving(slow_policy="conflate") as node:
+        slow = await node.opened(receive_buffer=SMALL)
+        sent = await flood(node, key="price")
+        got = [await slow.data()]
+        while got[-1] != sent[-1]:
+            got.append(await slow.data())
+        assert got[:-1] == sent[: len(got) - 1]
+        assert node.server.stats.messages_dropped["conflate"] == len(sent) - len(got)
+        assert node.server.stats.streams_closed == {}
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_reader_too_slow_by_age_is_ended(clock: Clock) -> None:
+    async with serving(clock, outbox_bytes=10**8) as node:
+        slow = await node.opened(receive_buffer=SMALL)
+        await flood(node)
+        clock.advance(9.9)
+        node.server.registry.tick()
+        assert node.server.stats.streams_closed == {}
+        clock.advance(0.2)
+        node.server.registry.tick()
+        assert node.server.stats.streams_closed == {"slow": 1}
+        assert (await slow.rest())[-1].json() == {"reason": "slow", "reconnect": True}
+        assert node.server.stats.outbox_bytes == 0
