@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NPM_CLIENTS := tests/clients/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint format readme clean
@@ -31,7 +30,7 @@ format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 readme: $(VENV)/installed-dev ## The table of settings in README, from their declaration
-	$(BIN)/python -m tests.readme
+	$(BIN)/python tests/readme.py
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

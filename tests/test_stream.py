@@ -160,7 +160,7 @@ def test_a_stream_is_live_only_once_fanout_is_past_its_floor(bench: Bench) -> No
 
 @pytest.mark.parametrize(
     ("encoding", "wire"),
-    [(Encoding.CHUNKED, b"16\r\nid: e-1\ndata: hello\n\n\r\n"), (Encoding.BARE, b"id: e-1\ndata: hello\n\n")],
+    [(Encoding.CHUNKED, b"15\r\nid: e-1\ndata: hello\n\n\r\n"), (Encoding.BARE, b"id: e-1\ndata: hello\n\n")],
 )
 def test_a_message_leaves_in_the_encoding_of_the_stream(bench: Bench, encoding: Encoding, wire: bytes) -> None:
     _, peer = bench.live(encoding)
@@ -201,7 +201,8 @@ def test_a_backlog_goes_on_when_the_socket_takes_bytes_again(bench: Bench) -> No
 def test_bytes_sent_are_those_that_arrived(bench: Bench) -> None:
     stream, peer = bench.backlogged()
     bench.publish("second")
-    assert bench.stats.bytes_sent == len(drained(stream, peer))
+    arrived = drained(stream, peer)
+    assert bench.stats.bytes_sent == len(arrived)
 
 
 def test_one_socket_does_not_keep_the_others_waiting(bench: Bench) -> None:
@@ -224,15 +225,15 @@ def test_one_socket_does_not_keep_the_others_waiting(bench: Bench) -> None:
 def test_a_batch_cut_in_the_middle_goes_on_with_the_right_message(bench: Bench) -> None:
     stream, peer = bench.live()
     batch = Batch([bench.message("one"), bench.message("two"), bench.message("three")])
-    stream.backlog(batch, len(batch.messages[0].frame.body) + 4)
+    stream.backlog(batch, len("id: e-1\ndata: one\n\nid: "))
+    assert drained(stream, peer) == "e-2\ndata: two\n\nid: e-3\ndata: three\n\n"
     assert (stream.sent, bench.stats.messages_delivered) == (3, 3)
-    assert received(peer) == b"".join(message.frame.body for message in batch.messages)[-len("e-2\ndata: two\n\nid: e-3\ndata: three\n\n") :]
 
 
 def test_a_full_socket_is_no_error(bench: Bench) -> None:
     stream, peer = bench.live()
     stream.send_failed(Batch([bench.message("kept")]), BlockingIOError())
-    assert texts(received(peer).decode()) == ["kept"]
+    assert texts(drained(stream, peer)) == ["kept"]
 
 
 def test_any_other_error_of_a_write_ends_the_stream(bench: Bench) -> None:
@@ -255,13 +256,14 @@ def test_a_keepalive_on_a_broken_socket_ends_the_stream(bench: Bench) -> None:
 
 def test_a_backlog_on_a_broken_socket_ends_the_stream(bench: Bench) -> None:
     stream, peer = bench.backlogged()
+    bench.publish("second")
     break_socket(stream, ConnectionResetError())
     stream.writable()
     received(peer)
     assert ended(peer)
     assert bench.stats.streams_closed == {"write_error": 1}
     assert bench.stats.outbox_bytes == 0
-    assert bench.stats.messages_dropped == {"closed": 1}
+    assert bench.stats.messages_dropped["closed"] == 1
 
 
 def test_a_keepalive_that_the_socket_does_not_take_waits(bench: Bench) -> None:
@@ -411,14 +413,14 @@ async def test_a_slow_reader_is_ended_and_costs_the_others_nothing() -> None:
     async with serving() as node:
         healthy = await node.opened("s2")
         slow = await node.opened(receive_buffer=SMALL)
-        sent = await_all = [f"{number}:{'z' * 60_000}" for number in range(150)]
+        sent = [f"{number}:{'z' * 60_000}" for number in range(150)]
         for text in sent:
             await node.server.publish("all", text)
             assert await healthy.data() == text
         stats = node.server.stats
         assert stats.streams_closed == {"slow": 1}
         got = [block.data for block in await slow.rest()]
-        assert got[:-1] == await_all[: len(got) - 1], "what arrived has no hole"
+        assert got[:-1] == sent[: len(got) - 1], "what arrived has no hole"
         assert json.loads(str(got[-1])) == {"reason": "slow", "reconnect": True}
         assert stats.messages_dropped["closed"] > 0
         assert stats.outbox_bytes == 0
@@ -467,7 +469,7 @@ async def test_a_reader_too_slow_by_age_is_ended(clock: Clock) -> None:
         clock.advance(9.9)
         node.server.registry.tick()
         assert node.server.stats.streams_closed == {}
-        clock.advance(0.2)
+        clock.advance(1.0)
         node.server.registry.tick()
         assert node.server.stats.streams_closed == {"slow": 1}
         assert (await slow.rest())[-1].json() == {"reason": "slow", "reconnect": True}

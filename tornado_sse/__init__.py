@@ -1,3 +1,20 @@
 """A server for long-lived browser event streams (Server-Sent Events), on Tornado."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tornado_sse.app import EventServer
+    from tornado_sse.config import Settings
+
 __version__ = "0.1.0"
+__all__ = ["EventServer", "Settings", "__version__"]
+
+_HOMES = {"EventServer": "tornado_sse.app", "Settings": "tornado_sse.config"}
+
+
+def __getattr__(name: str) -> object:
+    """Import the server when it is first asked for: the command line starts faster without it."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(name)

@@ -42,5 +42,6 @@ class Deadlines(Generic[D]):
         due = seconds if len(seconds) < len(self._buckets) else sorted(s for s in self._buckets if s <= now)
         for second in due:
             for item in self._buckets.pop(second, ()):
-                item.due = 0
-                yield item
+                if item.due == second:  # else whoever took one before it moved it or gave it up
+                    item.due = 0
+                    yield item

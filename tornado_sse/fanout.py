@@ -16,13 +16,10 @@ from tornado_sse.outbox import Outbox
 from tornado_sse.stats import Stats
 
 SLICE = 0.004
-"""Seconds of writing before the loop gets its turn."""
+"""Seconds of planning and writing before the loop gets its turn."""
 
 STRIDE = 32
 """Writes between two looks at the clock."""
-
-PLAN = 20_000
-"""Deliveries decided at once, about: a burst to many streams is planned in steps, not in one long turn."""
 
 
 class Target(Subscriber, Protocol):
@@ -87,20 +84,21 @@ class Fanout(Generic[T]):
         deadline = self._clock() + SLICE
         while not self.idle:
             if not self._planned:
-                self._plan()
-            if not self._write_until(deadline):
-                self._wake()
-                return
-            self._finish()
+                self._plan(deadline)
+            if self._write_until(deadline):
+                self._finish()
+            if self._clock() >= deadline:
+                break
+        if not self.idle:
+            self._wake()
 
-    def _plan(self) -> None:
+    def _plan(self, deadline: float) -> None:
+        """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
         shares: dict[T, list[Message]] = {}
-        decided = 0
         self._planned_at = self._clock()
-        while self._pending and (decided < PLAN or not self._planned):
+        while self._pending and (not self._planned or self._clock() < deadline):
             run = self._take_run()
             streams = self._hub.matching(run[0].topics)
-            decided += len(streams)
             if not shares and not self._pending:
                 self._job.append((Batch(run), iter(list(streams))))
                 return

@@ -1,10 +1,10 @@
 """The OpenAPI 3.1 document of the public operations, as plain data.
 
-Three operations (tag `Server-Sent Events`) are a contract: SDKs are generated from them, so their parameters and answers
-are exactly what was agreed. What else they take and answer stands beside them in `x-tornado-sse`, in OpenAPI's own terms:
-`credentials` in the order in which they count, or the `scope` that a bearer token needs; `methods` answered on the same
-path; `parameters` and `responses` to be read as if they were the operation's own; and the JSON Schemas of the data of the
-`events` that the server itself sends.
+Three operations (tag `Server-Sent Events`) are a contract that SDKs are generated from: their parameters and answers
+are just what was agreed. What else they take and answer stands beside them in `x-tornado-sse`, in OpenAPI's own terms:
+`credentials` in the order in which they count, or the `scope` that a bearer token needs; other `methods` that the path
+answers; `parameters` and `responses` to be read as if they were the operation's own (a status that stands in both is
+described more closely here); and for each of the `events` that the server itself sends, the JSON Schema of its data.
 """
 
 from http import HTTPStatus
@@ -85,22 +85,20 @@ def document(session_request: type[msgspec.Struct]) -> Json:
 
 
 def _connect() -> Json:
-    return {
-        "tags": [CONTRACT_TAG],
-        "operationId": "connect",
-        "summary": "Subscribe to an event stream",
-        "description": "Establishes a Server-Sent Events (SSE) connection for a given session ID to receive "
-        "real-time updates.",
-        "security": [{"bearerAuth": []}],
-        "parameters": [_session_id("The session ID to connect with")],
-        "responses": {
+    return _operation(
+        CONTRACT_TAG,
+        "connect",
+        "Subscribe to an event stream",
+        "Establishes a Server-Sent Events (SSE) connection for a given session ID to receive real-time updates.",
+        parameters=[_session_id("The session ID to connect with")],
+        responses={
             "200": {
                 "description": "SSE connection established successfully. The response body will be a stream of events.",
                 "content": {"text/event-stream": {}},
             },
             "401": _refused(401, "Unauthorized if the session is invalid or not authenticated"),
         },
-        EXTENSION: {
+        more={
             "methods": ["HEAD"],
             "credentials": _credentials(),
             "parameters": _resume_parameters(),
@@ -110,124 +108,120 @@ def _connect() -> Json:
             },
             "events": _events(),
         },
-    }
+    )
 
 
 def _disconnect() -> Json:
-    return {
-        "tags": [CONTRACT_TAG],
-        "operationId": "disconnect",
-        "summary": "Disconnect SSE connection",
-        "description": "Removes the Server-Sent Events (SSE) connection for the given session ID and cleans up "
-        "resources.",
-        "security": [{"bearerAuth": []}],
-        "parameters": [_session_id("The session ID to disconnect")],
-        "responses": {
+    return _operation(
+        CONTRACT_TAG,
+        "disconnect",
+        "Disconnect SSE connection",
+        "Removes the Server-Sent Events (SSE) connection for the given session ID and cleans up resources.",
+        parameters=[_session_id("The session ID to disconnect")],
+        responses={
             "200": {"description": "SSE connection disconnected successfully"},
             "401": _refused(401, "Unauthorized if the session is invalid or not authenticated"),
-            "404": _refused(404, "Session not found"),
+            "404": _refused(404, "Session not found", "there is no such session"),
         },
-        EXTENSION: {"credentials": _credentials(), "responses": _errors(400, 401, 403, 503)},
-    }
+        more={"credentials": _credentials(), "responses": _errors(400, 401, 403, 503)},
+    )
 
 
 def _send() -> Json:
-    return {
-        "tags": [CONTRACT_TAG],
-        "operationId": "sendMessageToUser",
-        "summary": "Send a message to a user (For internal testing)",
-        "description": "Sends a message to a specific user via SSE. This endpoint is intended for internal testing and "
-        "debugging purposes.",
-        "security": [{"bearerAuth": []}],
-        "parameters": [
+    return _operation(
+        CONTRACT_TAG,
+        "sendMessageToUser",
+        "Send a message to a user (For internal testing)",
+        "Sends a message to a specific user via SSE. "
+        "This endpoint is intended for internal testing and debugging purposes.",
+        parameters=[
             _required("userId", "query", "The ID of the user to send the message to", _text(topic.MAX_NAME)),
             _required("message", "query", "The message content", {"type": "string"}),
         ],
-        "responses": {"200": _json("Message sent successfully", "QuiikaResponse")},
-        EXTENSION: {"scope": Scope.PUBLISH.value, "responses": _errors(400, 401, 403, 503)},
-    }
+        responses={"200": _json("Message sent successfully", "QuiikaResponse")},
+        more={"scope": Scope.PUBLISH.value, "responses": _errors(400, 401, 403, 503)},
+    )
 
 
 def _publish() -> Json:
     order = {"to": {"user": "u1"}, "event": "order", "data": {"id": 7}, "idempotencyKey": "order-7-shipped"}
     lines = '{"to":{"user":"u1"},"data":"one"}\n{"to":"all","data":{"two":2}}\n'
     one_or_more = {"anyOf": [_ref("Message"), {"type": "array", "items": _ref("Message"), "minItems": 1}]}
-    return {
-        "tags": ["Publishing"],
-        "operationId": "publish",
-        "summary": "Publish messages",
-        "description": "Takes one message, an array, or NDJSON (one message a line; application/ndjson and "
-        "application/jsonl are understood as well), and answers one receipt for each. A bad message of an array or of "
-        "NDJSON is reported in its place, and the good ones still go; one bad message alone is a 400. At most "
-        f"`max_batch_items` messages. Needs the scope {Scope.PUBLISH}.",
-        "security": [{"bearerAuth": []}],
-        "requestBody": {
-            "required": True,
-            "content": {
+    return _operation(
+        "Publishing",
+        "publish",
+        "Publish messages",
+        "Takes one message, an array, or NDJSON (one message a line; application/ndjson and application/jsonl are "
+        "understood as well), and answers one receipt for each. A bad message of an array or of NDJSON is reported in "
+        "its place, and the good ones still go; one bad message alone is a 400. At most `max_batch_items` messages. "
+        f"Needs the scope {Scope.PUBLISH}.",
+        requestBody=_body(
+            {
                 "application/json": {"schema": one_or_more, "example": order},
                 "application/x-ndjson": {"schema": {"type": "string"}, "example": lines},
-            },
-        },
-        "responses": {
-            "200": _json("Published", "Receipts"),
-            **_errors(400, 401, 403, 413, 415, 503),
-        },
-    }
+            }
+        ),
+        responses={"200": _json("Published", "Receipts"), **_errors(400, 401, 403, 413, 415, 503)},
+    )
 
 
 def _mint() -> Json:
-    return {
-        "tags": ["Sessions"],
-        "operationId": "mintSession",
-        "summary": "Mint a signed session id for a user",
-        "description": "With it a native EventSource connects by nothing but its URL. "
-        f"Needs the scope {Scope.SESSIONS}.",
-        "security": [{"bearerAuth": []}],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": _ref("SessionRequest"),
-                    "example": {"userId": "u1", "channels": ["news", "room.*"], "ttl": 600},
-                }
-            },
-        },
-        "responses": {"201": _json("Minted", "MintedSession"), **_errors(400, 401, 403, 413, 501, 503)},
-    }
+    example = {"userId": "u1", "channels": ["news", "room.*"], "ttl": 600}
+    return _operation(
+        "Sessions",
+        "mintSession",
+        "Mint a signed session id for a user",
+        f"With it a native EventSource connects by nothing but its URL. Needs the scope {Scope.SESSIONS}.",
+        requestBody=_body({"application/json": {"schema": _ref("SessionRequest"), "example": example}}),
+        responses={"201": _json("Minted", "MintedSession"), **_errors(400, 401, 403, 413, 501, 503)},
+    )
 
 
 def _refresh() -> Json:
-    return {
-        "tags": ["Sessions"],
-        "operationId": "refreshSession",
-        "summary": "Lengthen a session's open streams with a fresh token",
-        "description": "The streams end when the new bearer token does, without a reconnect; never earlier than before.",
-        "security": [{"bearerAuth": []}],
-        "parameters": [_session_id("The session whose streams go on")],
-        "responses": {"200": _json("They go on", "Refreshed"), **_errors(400, 401, 403, 404, 503)},
-    }
+    return _operation(
+        "Sessions",
+        "refreshSession",
+        "Lengthen a session's open streams with a fresh token",
+        "They end when the new bearer token does, and never earlier than they would have.",
+        parameters=[_session_id("The session whose streams go on")],
+        responses={"200": _json("They go on", "Refreshed"), **_errors(400, 401, 403, 404, 503)},
+    )
 
 
 def _describe() -> Json:
-    return {
-        "tags": ["Service"],
-        "operationId": "getDocument",
-        "summary": "This document",
-        "security": [],
-        "responses": {
-            "200": {"description": "An OpenAPI document", "content": {"application/json": {"schema": _OBJECT}}},
-            **_errors(403),
-        },
-    }
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return _operation(
+        "Service",
+        "getDocument",
+        "Get this document",
+        "Describes all public operations.",
+        security=[],
+        responses={"200": {"description": "An OpenAPI document", "content": content}, **_errors(403)},
+    )
 
 
 def _health() -> Json:
+    return _operation(
+        "Service",
+        "getHealth",
+        "See whether the process answers",
+        "Depends on nothing else.",
+        security=[],
+        responses={"200": _json("It does", "Health"), **_errors(403)},
+    )
+
+
+def _operation(
+    tag: str, name: str, summary: str, description: str, *, more: Json | None = None, **rest: object
+) -> Json:
     return {
-        "tags": ["Service"],
-        "operationId": "getHealth",
-        "summary": "Whether the process answers",
-        "security": [],
-        "responses": {"200": _json("It does", "Health"), **_errors(403)},
+        "tags": [tag],
+        "operationId": name,
+        "summary": summary,
+        "description": description,
+        "security": [{"bearerAuth": []}],
+        **rest,
+        **({EXTENSION: more} if more else {}),
     }
 
 
@@ -235,32 +229,22 @@ def _credentials() -> list[Json]:
     return [
         {"in": "header", "name": "Authorization", "description": "A bearer token with the scope subscribe"},
         {"in": "path", "name": "sessionId", "description": "A minted session id needs no other credential"},
-        {"in": "cookie", "name": "__Host-sse", "description": "A token, from a page of an allowed origin"},
+        {
+            "in": "cookie",
+            "name": "__Host-sse",
+            "description": "A token (`session_cookie`), from a page of an allowed origin",
+        },
         {"in": "query", "name": "access_token", "description": "A token, only if `query_token` is switched on"},
     ]
 
 
 def _resume_parameters() -> list[Json]:
     channels = {"type": "array", "items": _text(topic.MAX_NAME, _CHANNEL)}
+    text = {"type": "string"}
     return [
-        {
-            "name": "channel",
-            "in": "query",
-            "description": "A channel to listen to, once for each; at most `max_channels`",
-            "schema": channels,
-        },
-        {
-            "name": "Last-Event-ID",
-            "in": "header",
-            "description": "The position to resume after; what is no position is told as a gap",
-            "schema": {"type": "string"},
-        },
-        {
-            "name": "lastEventId",
-            "in": "query",
-            "description": "The same for clients that can't send headers; the header is stronger",
-            "schema": {"type": "string"},
-        },
+        _optional("channel", "query", "A channel to listen to, once for each; at most `max_channels`", channels),
+        _optional("Last-Event-ID", "header", "The position to resume after; if it is none, that is a gap", text),
+        _optional("lastEventId", "query", "The same, where headers can't be sent; the header is stronger", text),
     ]
 
 
@@ -350,9 +334,6 @@ def _of(struct: type[msgspec.Struct]) -> Json:
     return {name: value for name, value in schema.items() if name not in ("title", "description")}
 
 
-_OBJECT: Json = {"type": "object"}
-
-
 def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -371,7 +352,15 @@ def _text(longest: int, pattern: str = _NAME) -> Json:
 
 
 def _required(name: str, place: str, description: str, schema: Json) -> Json:
-    return {"name": name, "in": place, "description": description, "required": True, "schema": schema}
+    return _optional(name, place, description, schema) | {"required": True}
+
+
+def _optional(name: str, place: str, description: str, schema: Json) -> Json:
+    return {"name": name, "in": place, "description": description, "schema": schema}
+
+
+def _body(content: Json) -> Json:
+    return {"required": True, "content": content}
 
 
 def _session_id(description: str) -> Json:
@@ -386,8 +375,8 @@ def _errors(*statuses: int) -> Json:
     return {str(status): _refused(status, _ERRORS[status][0]) | _headers(status) for status in statuses}
 
 
-def _refused(status: int, description: str) -> Json:
-    example = {"message": _ERRORS[status][1], "status": HTTPStatus(status).name}
+def _refused(status: int, description: str, message: str = "") -> Json:
+    example = {"message": message or _ERRORS[status][1], "status": HTTPStatus(status).name}
     return _json(description, "QuiikaErrorResponse", example=example)
 
 

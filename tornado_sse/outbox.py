@@ -99,11 +99,21 @@ class Outbox:
     def release(self, past: Iterable[bytes | Message], floor: int) -> None:
         """Put the past, notices and messages in order, before what came in meanwhile, and let it all leave."""
         self.floor = floor
-        live = [entry for entry in self._entries if entry.message is None or entry.message.sequence > floor]
+        live = [entry for entry in self._entries if self._outlives(entry, floor)]
         self._entries = deque(self._past(item) for item in past)
         self._entries.extend(live)
         self.bytes = sum(len(entry.data) for entry in live if entry.live_since is not None)
         self.held = False
+
+    def _outlives(self, entry: _Entry, floor: int) -> bool:
+        if entry.message is not None:
+            return entry.message.sequence > floor
+        if entry.lost is None:
+            return True
+        first, last = entry.lost
+        if first <= floor < last:  # the past holds again what was dropped here, up to the floor
+            self._set_gap(entry, floor + 1, last)
+        return last > floor
 
     def _past(self, item: bytes | Message) -> _Entry:
         return _Entry(item) if isinstance(item, bytes) else _Entry(item.frame.encoded(self._encoding), item)
@@ -135,18 +145,16 @@ class Outbox:
         return self._drop_while(lambda _: self.bytes > self._bounds.max_bytes)
 
     def expire(self, now: float) -> Dropped:
-        """Hold the backlog against the bound in age. Raises Overflow as `push` does, or when nothing moves at all."""
+        """Hold the backlog against the bound in age. Raises Overflow as `push` does, or when the past does not move."""
         if self.held or not self._entries:
             return Dropped()
-        oldest = now - self._bounds.max_age
-        since = self._entries[0].live_since
-        if since is None:
-            if self._moved_at <= oldest:
-                raise Overflow
-        elif max(since, self._live_from) <= oldest:
-            if self._bounds.policy is not SlowPolicy.DROP_OLDEST:
-                raise Overflow
-            return self._drop_while(lambda entry: (entry.live_since or now) <= oldest)
+        first, oldest = self._entries[0], now - self._bounds.max_age
+        is_live = first.live_since is not None or first.lost is not None
+        if is_live and self._bounds.policy is SlowPolicy.DROP_OLDEST:
+            return self._drop_while(lambda since: max(since, self._live_from) <= oldest)
+        since = self._moved_at if first.live_since is None else max(first.live_since, self._live_from)
+        if since <= oldest:
+            raise Overflow
         return Dropped()
 
     def pending(self) -> bytes:
@@ -179,12 +187,17 @@ class Outbox:
         return messages
 
     def cut(self) -> int:
-        """Throw all away but the rest of what is half written; return the number of messages lost to this stream."""
+        """Throw all away but the rest of what is half written; return the number of messages lost to this stream.
+
+        That rest counts for nothing any more: whoever lets go of the outbox leaves no bytes behind.
+        """
         keep = 1 if self._offset else 0
         lost = 0
         while len(self._entries) > keep:
             lost += self._entries.pop().message is not None
-        self.bytes = sum(len(entry.data) for entry in self._entries if entry.live_since is not None)
+        for entry in self._entries:
+            entry.live_since = None
+        self.bytes = 0
         return lost
 
     def _conflate(self, message: Message) -> Dropped:
@@ -200,7 +213,7 @@ class Outbox:
                 return Dropped(messages=1)
         return Dropped()
 
-    def _drop_while(self, wanted: Callable[[_Entry], bool]) -> Dropped:
+    def _drop_while(self, wanted: Callable[[float], bool]) -> Dropped:
         messages = gaps = 0
         index = 1 if self._offset else 0
         while index < len(self._entries) - 1:
@@ -208,7 +221,7 @@ class Outbox:
             if entry.message is None or entry.live_since is None:
                 index += 1
                 continue
-            if not wanted(entry):
+            if not wanted(entry.live_since):
                 break
             del self._entries[index]
             self.bytes -= len(entry.data)
@@ -221,11 +234,13 @@ class Outbox:
     def _note_gap(self, index: int, sequence: int) -> bool:
         before = self._entries[index - 1] if index > (1 if self._offset else 0) else None
         if before is not None and before.lost is not None:
-            before.lost = (before.lost[0], sequence)
-            before.data = self._tell_gap(*before.lost).encoded(self._encoding)
+            self._set_gap(before, before.lost[0], sequence)
             return False
         entry = _Entry(b"")
-        entry.lost = (sequence, sequence)
-        entry.data = self._tell_gap(sequence, sequence).encoded(self._encoding)
+        self._set_gap(entry, sequence, sequence)
         self._entries.insert(index, entry)
         return True
+
+    def _set_gap(self, entry: _Entry, first: int, last: int) -> None:
+        entry.lost = (first, last)
+        entry.data = self._tell_gap(first, last).encoded(self._encoding)

@@ -14,6 +14,9 @@ import msgspec
 from tornado_sse import event, topic
 from tornado_sse.message import Draft
 
+MAX_REASON = 200
+"""Longest text, in characters, about an item that can't be read: it may quote what was sent."""
+
 MAX_TTL = 31_536_000.0
 """Longest `ttl` in seconds: a year. History's own bounds come first."""
 
@@ -120,4 +123,4 @@ def _explain(error: Exception) -> str:
         return "the JSON is nested too deeply"
     if isinstance(error, UnicodeError):
         return "the JSON is not valid UTF-8"
-    return str(error)
+    return str(error)[:MAX_REASON]

@@ -182,6 +182,7 @@ class Stream:
             return
         if self.outbox is not None:
             self._cut(self.outbox)
+            self._owner.stats.outbox_bytes -= self.outbox.bytes  # of the message that was half written
             self._drop_outbox()
         self._owner.poller.remove(self._socket.fileno())
         self._socket.close()

@@ -74,17 +74,17 @@ def _single(target: object) -> Topic:
     if isinstance(target, Topic):
         return target
     if isinstance(target, Mapping):
-        names = {key: _name(key, value) for key, value in target.items()}
-        if names.keys() == {"user"}:
-            return user(names["user"])
-        if names.keys() == {"user", "session"}:
-            return session(names["user"], names["session"])
-        if names.keys() == {"channel"}:
-            return channel(names["channel"])
+        if target.keys() == {"user"}:
+            return user(_name(target, "user"))
+        if target.keys() == {"user", "session"}:
+            return session(_name(target, "user"), _name(target, "session"))
+        if target.keys() == {"channel"}:
+            return channel(_name(target, "channel"))
     raise ValueError('`to` must be "all", {"user": U}, {"user": U, "session": S}, {"channel": C}, or a list of these')
 
 
-def _name(key: object, value: object) -> str:
+def _name(target: Mapping[str, object], key: str) -> str:
+    value = target[key]
     if not isinstance(value, str):
         raise ValueError(f"`to.{key}` must be a string")  # noqa: TRY004 - one kind of error for a bad target
     if key == "channel":
@@ -103,5 +103,7 @@ def allows(patterns: Iterable[str], name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # Runs of stars are one star, and lazy: nested quantifiers would let a token spend our time.
-    return re.compile(".*?".join(re.escape(part) for part in re.split(r"\*+", pattern)), re.DOTALL)
+    # The first place where a part fits is as good as any later one, so the groups are atomic: none is tried again, and
+    # no pattern, however many stars it has, can spend our time.
+    first, *middle, last = map(re.escape, re.split(r"\*+", pattern))
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
