@@ -188,6 +188,8 @@ def test_a_backlog_goes_on_when_the_socket_takes_bytes_again(bench: Bench) -> No
     stream, peer = bench.backlogged()
     bench.publish("second")
     stream.notice(Frame(b":notice\n\n"))
+    stream.writable()
+    stream.writable()
     assert (stream.sent, bench.stats.messages_delivered) == (0, 0)
     assert not stream.keepalive(), "bytes are waiting anyway"
     assert texts(drained(stream, peer)) == ["x" * 20 * SMALL, "second", ""]
@@ -311,6 +313,7 @@ def test_what_waits_leaves_before_the_farewell(bench: Bench) -> None:
     stream, peer = bench.backlogged()
     bench.publish("second")
     stream.close(CloseReason.DISCONNECTED)
+    stream.backlog(Batch([bench.message("on its way")]), 0)
     assert texts(drained(stream, peer))[1:] == ["second", '{"reason": "disconnected", "reconnect": false}']
     assert ended(peer)
     bench.clock.advance(2)

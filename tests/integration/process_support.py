@@ -38,12 +38,13 @@ def server_process(**settings: object) -> Iterator[Process]:
     command = [sys.executable, "-m", "tornado_sse", *flags]
     env["TORNADO_SSE_JWT_SECRET"] = SECRET
     process = Process()
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as running:
-        listening: Queue[dict[str, Any]] = Queue()
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as running:
+        listening: Queue[dict[str, Any] | None] = Queue()
         reader = threading.Thread(target=_read_log, args=(running, process.log, listening))
         reader.start()
         try:
             addresses = listening.get(timeout=DEADLINE)
+            assert addresses is not None, f"it ended before it listened: {process.log}"
             process.url, process.admin_url = addresses["public"], addresses["admin"]
             yield process
         finally:
@@ -52,10 +53,11 @@ def server_process(**settings: object) -> Iterator[Process]:
             reader.join(DEADLINE)
 
 
-def _read_log(running: "subprocess.Popen[bytes]", log: list[dict[str, Any]], listening: "Queue[dict[str, Any]]") -> None:
+def _read_log(running: subprocess.Popen[str], log: list[dict[str, Any]], listening: Queue[dict[str, Any] | None]) -> None:
     assert running.stderr
     for text in running.stderr:
-        line = json.loads(text)
+        line = json.loads(text) if text.startswith("{") else {"level": "raw", "event": text}
         log.append(line)
         if line["event"] == "listening":
             listening.put(line)
+    listening.put(None)

@@ -135,7 +135,7 @@ class Publisher:
             item["event"] = name
         if rng.random() < 0.1:
             item["idempotencyKey"] = number
-        arrives = re.sub("\r\n?", "\n", text) if data is text else json.dumps(data)
+        arrives = re.sub("\r\n?", "\n", text) if data is text else json.dumps(data, ensure_ascii=False)
         return item, Published(targets, name or "message", arrives)
 
     def _targets(self) -> tuple[Target, ...]:
@@ -149,7 +149,7 @@ class Publisher:
         return ALL if rng.random() < 0.1 else rng.choice(choices)
 
     def _body(self, items: list[dict[str, Any]]) -> tuple[str, bytes]:
-        texts = [json.dumps(item, ensure_ascii=self._rng.random() < 0.5) for item in items]
+        texts = [json.dumps(item, ensure_ascii=False) for item in items]
         if len(texts) == 1 and self._rng.random() < 0.5:
             return "application/json", texts[0].encode()
         if self._rng.random() < 0.5:

@@ -21,7 +21,7 @@ SCARCE = 12
 
 
 def storm(history_size: int, pause: float) -> Run:
-    settings = {"history_size": history_size, "max_streams_per_user": 0, "compression": True, "outbox_bytes": 65536}
+    settings = {"history_size": history_size, "max_streams_per_user": 0, "compression": True, "max_message_bytes": 16384, "outbox_bytes": 32768}
     with server_process(**settings) as server:
         run = asyncio.run(weather(server.url, seed=SEED, streams=STREAMS, seconds=SECONDS, pause=pause))
     assert server.problems() == []

@@ -14,7 +14,7 @@ from tornado_sse.handlers.origin import ALLOWED_HEADERS, PREFLIGHT_SECONDS, cors
 from tornado_sse.log import redact
 
 if TYPE_CHECKING:
-    from tornado_sse.app import EventServer
+    from tornado_sse.node import Node
 
 _log = structlog.get_logger("tornado_sse")
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger("tornado_sse")
 class BaseHandler(RequestHandler):
     """Answers JSON; errors are `{"message": ..., "status": "NOT_FOUND"}`."""
 
-    def initialize(self, server: "EventServer") -> None:
+    def initialize(self, server: "Node") -> None:
         """Take the server that this handler speaks for."""
         self.server = server
 

@@ -10,7 +10,7 @@ from tornado_sse.handlers.base import BaseHandler
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
 
-    from tornado_sse.app import EventServer
+    from tornado_sse.node import Node
 
 READ_ON = 8
 """A body up to so many times the limit is read to its end, so that the client sees the answer, not a reset."""
@@ -19,7 +19,7 @@ READ_ON = 8
 class BodyHandler(BaseHandler):
     """Collects the body while it comes; subclasses are decorated with `stream_request_body`."""
 
-    def initialize(self, server: "EventServer") -> None:
+    def initialize(self, server: "Node") -> None:
         """Start with no body."""
         super().initialize(server)
         self._chunks: list[bytes] = []

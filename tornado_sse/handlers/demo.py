@@ -17,7 +17,7 @@ from tornado_sse.handlers.origin import proves_origin
 from tornado_sse.notices import CloseReason
 
 if TYPE_CHECKING:
-    from tornado_sse.app import EventServer
+    from tornado_sse.node import Node
 
 CHANNEL = "demo"
 """What every demo page listens to."""
@@ -142,7 +142,7 @@ class CutHandler(ActionHandler):
         self.write_json({"streams": len(streams)})
 
 
-def demo_routes(server: "EventServer") -> list[URLSpec]:
+def demo_routes(server: "Node") -> list[URLSpec]:
     """Return the rules of the demo."""
     table: dict[str, type[BaseHandler]] = {
         r"/": HomeHandler,

@@ -16,7 +16,7 @@ from tornado_sse.handlers.send import SendHandler
 from tornado_sse.handlers.sessions import RefreshHandler, SessionsHandler
 
 if TYPE_CHECKING:
-    from tornado_sse.app import EventServer
+    from tornado_sse.node import Node
 
 PUBLIC: dict[str, type[RequestHandler]] = {
     r"/sse/connect/([^/]+)": ConnectHandler,
@@ -35,18 +35,18 @@ ADMIN: dict[str, type[RequestHandler]] = {
 }
 
 
-def public_routes(server: "EventServer") -> list[URLSpec]:
+def public_routes(server: "Node") -> list[URLSpec]:
     """Return the rules of the public operations; in dev mode the demo's as well."""
     routes = _specs(PUBLIC, server)
     return routes + demo_routes(server) if server.settings.dev else routes
 
 
-def admin_routes(server: "EventServer") -> list[URLSpec]:
+def admin_routes(server: "Node") -> list[URLSpec]:
     """Return the rules of the admin listener."""
     return _specs(ADMIN, server)
 
 
-def application(server: "EventServer", routes: list[URLSpec]) -> Application:
+def application(server: "Node", routes: list[URLSpec]) -> Application:
     """Make an application that answers only these routes. It logs no requests: paths and queries hold credentials."""
     return Application(
         routes,
@@ -56,5 +56,5 @@ def application(server: "EventServer", routes: list[URLSpec]) -> Application:
     )
 
 
-def _specs(table: dict[str, type[RequestHandler]], server: "EventServer") -> list[URLSpec]:
+def _specs(table: dict[str, type[RequestHandler]], server: "Node") -> list[URLSpec]:
     return [URLSpec(pattern + "$", handler, {"server": server}) for pattern, handler in table.items()]
