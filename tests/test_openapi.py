@@ -33,7 +33,9 @@ from tornado_sse.minting import MINTED_CHARS, Minter, valid_session_id
 
 SECRET = "a secret for the tests, made of 40 bytes"
 LIVE = "a-session-with-an-open-stream"
+SESSION_TTL = 3600
 NDJSON = "application/x-ndjson"
+Case = schemathesis.Case[Any]
 DOCUMENT = openapi.document(SessionRequest)
 
 
@@ -60,6 +62,8 @@ def whole() -> dict[str, Any]:
             for answer in head["responses"].values():
                 answer.pop("content", None)
             document["paths"][path]["head"] = head
+    # What only a running server knows: its `session_ttl`.
+    document["components"]["schemas"]["SessionRequest"]["properties"]["ttl"]["anyOf"][0]["maximum"] = SESSION_TTL
     # Generated as an array, so that most lines are messages; `as_lines` writes it.
     publishing = document["paths"]["/sse/publish"]["post"]["requestBody"]["content"]
     publishing[NDJSON] = {"schema": publishing["application/json"]["schema"]["anyOf"][1]}
@@ -76,13 +80,12 @@ SCHEMA = schemathesis.openapi.from_dict(whole(), config=CONFIG)
 
 
 @SCHEMA.hook
-def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
+def map_case(_: schemathesis.HookContext, case: Case) -> Case:
     """Put a session that exists in the place of any valid id, where only such a one is answered 200."""
-    label = context.operation.label
     if valid_session_id(str(case.path_parameters.get("sessionId", ""))):
-        if label.startswith("POST"):
+        if case.method == "POST":
             case.path_parameters["sessionId"] = LIVE
-        elif label.startswith("DELETE"):
+        elif case.method == "DELETE":
             case.path_parameters["sessionId"] = Minter(SECRET).mint("u1", 60).session_id
     return case
 
@@ -114,7 +117,10 @@ def running(**settings: object) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    with running(session_ttl=1e9) as url, socket.create_connection(("127.0.0.1", httpx.URL(url).port)) as stream:
+    with (
+        running(session_ttl=SESSION_TTL, max_channels=1000) as url,
+        socket.create_connection(("127.0.0.1", httpx.URL(url).port)) as stream,
+    ):
         head = f"GET /sse/connect/{LIVE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer()}\r\n\r\n"
         stream.sendall(head.encode())
         assert stream.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -207,10 +213,28 @@ def test_its_models_are_what_comes(base_url: str, method: str, path: str, model:
     assert set(schema["required"]) <= set(answer.json()) <= set(schema["properties"])
 
 
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/sse/send?message=hello"),
+        ("GET", "/sse/send?userId=&message=hello"),
+        ("GET", "/sse/send?userId=u%17&message=hello"),
+        ("GET", f"/sse/send?userId={'u' * 257}&message=hello"),
+        ("HEAD", "/sse/connect/tab-1?channel="),
+        ("HEAD", "/sse/connect/tab-1?channel=news%00"),
+        ("HEAD", "/sse/connect/tab-1?channel=news.*"),
+        ("HEAD", f"/sse/connect/tab-1?channel={'c' * 257}"),
+    ],
+)
+def test_its_bounds_are_kept(base_url: str, method: str, target: str) -> None:
+    answer = httpx.request(method, base_url + target, headers={"Authorization": bearer()})
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+
+
 @pytest.mark.slow
 @SCHEMA.parametrize()
 @hypothesis.settings(max_examples=20, derandomize=True, deadline=None, database=None)
-def test_the_handlers_do_as_it_says(case: schemathesis.Case, base_url: str) -> None:
+def test_the_handlers_do_as_it_says(case: Case, base_url: str) -> None:
     # An answer of 200 to this GET has no end. HEAD goes the same way up to there, with credentials.
     opens_a_stream = case.operation.label == "GET /sse/connect/{sessionId}"
     headers = {} if opens_a_stream else {"Authorization": bearer()}
@@ -218,10 +242,11 @@ def test_the_handlers_do_as_it_says(case: schemathesis.Case, base_url: str) -> N
     if answer.status_code >= HTTPStatus.BAD_REQUEST and answer.content:
         assert msgspec.json.decode(answer.content, type=ErrorBody).status == HTTPStatus(answer.status_code).name
     if is_batch(case) and answer.status_code == HTTPStatus.OK:
+        assert case.meta is not None
         assert any("error" in row for row in answer.json()["receipts"]) is case.meta.generation.mode.is_negative
 
 
-def not_by_status(case: schemathesis.Case) -> list[Any]:
+def not_by_status(case: Case) -> list[Any]:
     """Name the checks that don't hold for a case, because its good or bad data is not told by the status."""
     if is_batch(case):
         return [negative_data_rejection]  # a bad message is told in its row
@@ -232,5 +257,5 @@ def not_by_status(case: schemathesis.Case) -> list[Any]:
     return []
 
 
-def is_batch(case: schemathesis.Case) -> bool:
+def is_batch(case: Case) -> bool:
     return case.operation.label == "POST /sse/publish" and (isinstance(case.body, list) or case.media_type == NDJSON)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWTError
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -16,6 +15,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tornado_sse.errors import Unavailable
 from tornado_sse.keys import Key, KeyProblem, public_key
+from tornado_sse.log import logger
 
 BODY_BYTES = 65536
 SET_KEYS = 64
@@ -26,8 +26,6 @@ _READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "EC": ECAlgorithm.from_jwk,
     "OKP": OKPAlgorithm.from_jwk,
 }  # no "oct": whoever could read a secret in a public document could sign with it
-
-_log = structlog.get_logger("tornado_sse")
 
 
 class Answer(NamedTuple):
@@ -132,7 +130,7 @@ class Jwks:
     def _warn(self, problem: Exception) -> None:
         if self._clock() - self._warned_at >= self._cooldown:
             self._warned_at = self._clock()
-            _log.warning("jwks_fetch_failed", error=type(problem).__name__, reason=str(problem)[:200])
+            logger().warning("jwks_fetch_failed", error=type(problem).__name__, reason=str(problem)[:200])
 
 
 class Fetcher:

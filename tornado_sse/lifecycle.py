@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable
 from enum import IntEnum
 
-import structlog
-
 from tornado_sse import __version__
 from tornado_sse.app import EventServer
 from tornado_sse.config import ConfigProblem, Settings
@@ -16,6 +14,7 @@ from tornado_sse.drain import drain
 from tornado_sse.handlers.routes import application
 from tornado_sse.keys import KeyProblem
 from tornado_sse.listener import Listener
+from tornado_sse.log import logger
 
 AT_START = (
     *("host", "port", "admin_host", "admin_port", "reuse_port", "dev", "log_level", "log_format"),
@@ -23,8 +22,6 @@ AT_START = (
     *("history_size", "history_ttl", "history_bytes", "idempotency_window"),
 )
 """Settings that are read when the process starts, and that a reload does not change."""
-
-_log = structlog.get_logger("tornado_sse")
 
 
 class Exit(IntEnum):
@@ -46,7 +43,7 @@ def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
     try:
         return asyncio.run(_Process(settings, reload).run())
     except KeyProblem as problem:
-        _log.error("refused", problem=str(problem))
+        logger().error("refused", problem=str(problem))
         return Exit.REFUSED
 
 
@@ -63,7 +60,7 @@ class _Process:
         try:
             listeners = self._listen()
         except OSError as error:
-            _log.error("can't listen", problem=error.strerror or str(error), host=self._settings.host)
+            logger().error("can't listen", problem=error.strerror or str(error), host=self._settings.host)
             return Exit.FAILED
         self._watch_signals()
         await self._server.start()
@@ -75,7 +72,7 @@ class _Process:
         for listener in listeners:
             await listener.close()
         await self._server.close()
-        _log.info("stopped", code=int(code))
+        logger().info("stopped", code=int(code))
         return code
 
     def _listen(self) -> list[Listener]:
@@ -87,7 +84,7 @@ class _Process:
         return [public, admin]
 
     def _announce(self, public: Listener, admin: Listener) -> None:
-        _log.info("listening", public=public.url, admin=admin.url, version=__version__, dev=self._settings.dev)
+        logger().info("listening", public=public.url, admin=admin.url, version=__version__, dev=self._settings.dev)
         if self._settings.dev:
             sys.stdout.write(f"\n  See events arrive: {public.url}/demo\n\n")
             sys.stdout.flush()
@@ -102,7 +99,7 @@ class _Process:
         self._stops += 1
         if self._stops == 1:
             streams = len(self._server.registry.hub.streams)
-            _log.info("draining", signal=number.name, streams=streams, seconds=self._settings.drain_time)
+            logger().info("draining", signal=number.name, streams=streams, seconds=self._settings.drain_time)
             self._server.draining = True
             self._stopping.set()
         else:
@@ -124,10 +121,10 @@ class _Process:
             settings = self._reload()
             self._server.reload(settings)
         except (ConfigProblem, KeyProblem) as problem:
-            _log.error("reload refused, all stays as it was", problem=str(problem))
+            logger().error("reload refused, all stays as it was", problem=str(problem))
             return
         changed = [name for name in AT_START if getattr(settings, name) != getattr(self._settings, name)]
-        _log.info("reloaded", restart_needed_for=sorted(changed))
+        logger().info("reloaded", restart_needed_for=sorted(changed))
 
 
 def _raise_descriptor_limit() -> None:

@@ -5,12 +5,13 @@ import socket
 import time
 from collections.abc import Callable
 
-import structlog
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
+
+from tornado_sse.log import logger
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us; it has a bound of its own, somaxconn."""
@@ -31,8 +32,6 @@ MAX_HEADER = 32768
 """Bytes of a request's headers."""
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-_log = structlog.get_logger("tornado_sse")
 
 
 class Listener:
@@ -111,4 +110,4 @@ class Listener:
         self._paused[listening] = loop.call_later(BACK_OFF, self._resume, listening)
         if self._clock() - self._logged >= LOG_EVERY:
             self._logged = self._clock()
-            _log.error("not accepting connections", problem=error.strerror, again_in=BACK_OFF)
+            logger().error("not accepting connections", problem=error.strerror, again_in=BACK_OFF)

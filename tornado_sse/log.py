@@ -5,15 +5,34 @@ import json
 import logging
 import re
 import sys
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 _QUERY_TOKEN = re.compile(r"""(access_token(?:=|%3D|["']: ?["']))[^&\s"'\\]+""")
 _SESSION_PATH = re.compile(r"""(/sse/(?:connect|disconnect|sessions)/)([^/?#\s"'\\]+)""")
+
+
+_library = structlog.wrap_logger(
+    logging.getLogger("tornado_sse"),
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.LogfmtRenderer(key_order=["event"]),
+    ],
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
+
+
+def logger() -> FilteringBoundLogger:
+    """Return where to log: structlog if the process set it up, else the standard library's logger `tornado_sse`.
+
+    So an application that we are embedded in decides, and finds nothing printed that it did not ask for.
+    """
+    return cast("FilteringBoundLogger", structlog.get_logger() if structlog.is_configured() else _library)
 
 
 def fingerprint(text: str) -> str:

@@ -9,14 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from tornado_sse import notices
 from tornado_sse.deadlines import Deadlines
 from tornado_sse.event import Encoding, Frame
 from tornado_sse.fanout import Fanout
 from tornado_sse.hub import Hub
-from tornado_sse.log import fingerprint
+from tornado_sse.log import fingerprint, logger
 from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason, GapReason
 from tornado_sse.outbox import Bounds
@@ -32,8 +30,6 @@ EXPIRY_WARNING = 30.0
 
 FAREWELL_TIME = 2.0
 """Seconds that a farewell may wait for a slow client."""
-
-_log = structlog.get_logger("tornado_sse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ class Registry:
         self.addresses[address] += 1
         self._schedule_expiry(stream)
         self.stats.streams_opened += 1
-        _log.info("stream opened", session=fingerprint(session), user=user, address=address, channels=len(channels))
+        logger().info("stream opened", session=fingerprint(session), user=user, address=address, channels=len(channels))
         return stream
 
     def deliver(self, messages: Sequence[Message]) -> None:
@@ -147,7 +143,7 @@ class Registry:
             self.stats.keepalives_sent += stream.keepalive()
         for stream in self._deadlines.take_due(self._clocks.wall()):
             self._expire(stream)
-        while self.farewells and self.farewells[0][0] <= now:
+        while self.farewells and (self.farewells[0][0] <= now or self.farewells[0][1].is_closed):
             self.farewells.popleft()[1].abandon()
         if now - self._ages_checked >= min(1.0, self.bounds.max_age / 4):
             self._ages_checked = now
@@ -189,7 +185,7 @@ class Registry:
         duration = self.now() - stream.opened_at
         self.stats.streams_closed[reason.value] += 1
         self.stats.stream_duration.observe(duration)
-        _log.info(
+        logger().info(
             "stream closed",
             session=fingerprint(stream.session),
             user=stream.user,

@@ -5,6 +5,7 @@ A stream is open, then ended (nothing more is delivered; a farewell may still be
 
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from tornado_sse import notices
@@ -176,15 +177,22 @@ class Stream:
         else:
             self._owner.lingering(self)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the socket is closed."""
+        return self._socket.fileno() < 0
+
     def abandon(self) -> None:
         """Close the socket, whatever still waits. Doing so again does nothing."""
-        if self._socket.fileno() < 0:
+        if self.is_closed:
             return
         if self.outbox is not None:
             self._cut(self.outbox)
             self._owner.stats.outbox_bytes -= self.outbox.bytes  # of the message that was half written
             self._drop_outbox()
         self._owner.poller.remove(self._socket.fileno())
+        with suppress(OSError):  # bytes left unread would turn the close into a reset, which overtakes the farewell
+            self._socket.recv_into(_scratch)
         self._socket.close()
 
     def readable(self) -> None:

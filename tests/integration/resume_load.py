@@ -117,7 +117,7 @@ class Publisher:
                     self._known.append((item, published))
 
     def _items(self) -> list[Item]:
-        size = self._rng.choice((1, 1, 2, 5, 20))
+        size = self._rng.choice((1, 2, 5, 20, 60))
         return [self._known_item() if self._rng.random() < 0.02 else self._fresh_item() for _ in range(size)]
 
     def _known_item(self) -> Item:
@@ -127,7 +127,7 @@ class Publisher:
         rng, number = self._rng, f"{self._index}.{next(self._numbers)}"
         targets = self._targets()
         text = f"{number} {rng.choice(TEXTS)}{'x' * rng.choice((0, 0, 0, 50, 300))}"
-        text += "y" * 9000 * (rng.random() < 0.003)
+        text += "y" * 12000 * (rng.random() < 0.06)
         data: object = text if rng.random() < 0.5 else {"n": number, "text": text}
         item: dict[str, Any] = {"to": _to(targets), "data": data}
         name = rng.choice(NAMES)

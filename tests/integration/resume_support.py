@@ -53,9 +53,10 @@ class Storm:
     def draw(self, rng: random.Random, now: float) -> Cut:
         if now >= self.until:
             return UNCUT
-        size = 0 if rng.random() < 0.1 else 10 ** rng.uniform(0, 5.3)
-        at = min(self.until, now + rng.expovariate(1 / 1.5))
-        return Cut(size, at, abrupt=rng.random() < 0.5, stall=rng.random() < 0.1)
+        size = 0 if rng.random() < 0.1 else 10 ** rng.uniform(1, 5.5)
+        stall = rng.random() < 0.1
+        lifetime = rng.expovariate(1 / (4 if stall else 1.5))
+        return Cut(size, min(self.until, now + lifetime), abrupt=rng.random() < 0.5, stall=stall)
 
     def pause_after(self, rng: random.Random, now: float) -> float:
         return max(0.0, min(rng.expovariate(1 / self.pause), self.until - now))

@@ -5,18 +5,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 from tornado.web import HTTPError, RequestHandler
 
 from tornado_sse.auth import Principal, bearer_token
 from tornado_sse.errors import ApiError, AuthFailure, Forbidden, Unauthorized
 from tornado_sse.handlers.origin import ALLOWED_HEADERS, PREFLIGHT_SECONDS, cors_headers, is_allowed
-from tornado_sse.log import redact
+from tornado_sse.log import logger, redact
 
 if TYPE_CHECKING:
     from tornado_sse.node import Node
-
-_log = structlog.get_logger("tornado_sse")
 
 
 class BaseHandler(RequestHandler):
@@ -96,7 +93,7 @@ class BaseHandler(RequestHandler):
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401 - Tornado's signature
         """Log what nobody foresaw. A refused request is counted, not logged: it could be one of very many."""
         if not isinstance(value, ApiError | HTTPError):
-            _log.error("request failed", path=redact(self.request.path), exc_info=(typ, value, tb))
+            logger().error("request failed", path=redact(self.request.path), exc_info=(typ, value, tb))
 
 
 class NotFoundHandler(BaseHandler):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.iostream import SSLIOStream
 
@@ -49,20 +49,17 @@ class ConnectHandler(SessionHandler):
 
     async def get(self, session_id: str) -> None:
         """Open a stream."""
-        try:
-            principal, channels, address = await self._admit(session_id)
-            if self.server.registry.sessions.is_disconnected(principal.user, session_id):
-                self._answer_disconnected()
-            else:
-                await self._open(principal, session_id, channels, address)
-        except ApiError as error:
-            self._reject(error)
+        principal, channels, address = await self._admit(session_id)
+        if self.server.registry.sessions.is_disconnected(principal.user, session_id):
+            self._answer_disconnected()
+        else:
+            await self._open(principal, session_id, channels, address)
 
     async def head(self, session_id: str) -> None:
         """Answer as `get` would, but open nothing."""
         principal, _, _ = await self._admit(session_id)
         if self.server.registry.sessions.is_disconnected(principal.user, session_id):
-            self.set_status(HTTPStatus.NO_CONTENT)
+            self._answer_disconnected()
             return
         for name, value in self._stream_headers(self._encoding()):
             self.set_header(name, value)
@@ -174,12 +171,15 @@ class ConnectHandler(SessionHandler):
         self.set_status(HTTPStatus.NO_CONTENT)
         self.clear_header("Content-Type")
 
-    def _reject(self, error: ApiError) -> None:
-        self.server.stats.connects_rejected[_rejection(error).value] += 1
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:  # noqa: ANN401 - Tornado's signature
+        """Count those turned away, and send those away softly who can be."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, ApiError):
+            self.server.stats.connects_rejected[_rejection(error).value] += 1
         if isinstance(error, Unavailable) and "text/event-stream" in self.request.headers.get("Accept", ""):
             self._shed(error.reason if isinstance(error, Overloaded) else CloseReason.LIMIT)
         else:
-            raise error
+            super().send_error(status_code, **kwargs)
 
     def _shed(self, reason: CloseReason) -> None:
         """Send away softly: EventSource would give up for good on a 503, but comes back after an end."""

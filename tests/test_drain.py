@@ -1,0 +1,97 @@
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from server_support import Clock, parse_block
+from stream_support import Bench, bench_with, received
+from tornado_sse import drain as module
+from tornado_sse.drain import closed_by, drain
+
+
+@pytest.fixture
+def bench(clock: Clock) -> Iterator[Bench]:
+    with bench_with(clock) as bench:
+        yield bench
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch, clock: Clock, bench: Bench) -> list[int]:
+    """How many streams were open at each step; a step takes its time of the injected clock only."""
+    open_streams: list[int] = []
+
+    async def step(seconds: float) -> None:
+        open_streams.append(len(bench.registry.hub.streams))
+        clock.advance(seconds)
+        bench.registry.tick()
+
+    monkeypatch.setattr(module.asyncio, "sleep", step)
+    return open_streams
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "closed"), [(0, 0), (0.9, 5), (1.79, 9), (1.8, 10), (2, 10), (100, 10)]
+)
+def test_closes_evenly_and_leaves_time_for_farewells(elapsed: float, closed: int) -> None:
+    assert closed_by(10, elapsed, 2) == closed
+
+
+def test_without_time_all_are_closed_at_once() -> None:
+    assert closed_by(10, 0, 0) == 10
+
+
+def test_lets_streams_go_one_after_the_other(bench: Bench, steps: list[int], clock: Clock) -> None:
+    peers = [bench.live()[1] for _ in range(36)]
+    start = clock()
+    asyncio.run(drain(bench.registry, 2, clock))
+    closings = [-change for change in (later - sooner for sooner, later in zip([36, *steps], steps, strict=False))]
+    assert steps[-1] == 0
+    assert max(closings) <= 1, "36 streams in 1.8 s are one every 50 ms"
+    assert 1.8 <= clock() - start <= 1.9
+    for peer in peers:
+        farewell = parse_block(received(peer).decode().strip("\n"))
+        assert farewell.json() == {"reason": "draining", "reconnect": True}
+        assert 1000 <= int(str(farewell.retry)) <= 3000
+    assert bench.stats.streams_closed == {"draining": 36}
+
+
+def test_the_oldest_goes_first(bench: Bench, steps: list[int]) -> None:
+    order: list[str] = []
+    bench.registry.on_ended = lambda stream: order.append(stream.session)
+    for session in "abc":
+        bench.live(session=session)
+    asyncio.run(drain(bench.registry, 1, bench.clock))
+    assert order == ["a", "b", "c"]
+    assert steps
+
+
+def test_waits_for_farewells_no_longer_than_it_may(bench: Bench, steps: list[int], clock: Clock) -> None:
+    bench.backlogged()
+    start = clock()
+    asyncio.run(drain(bench.registry, 1, clock))
+    assert 1.0 <= clock() - start <= 1.1
+    assert len(bench.registry.farewells) == 1
+    assert steps[-1] == 0
+
+
+def test_waits_for_no_farewell_that_was_given_up(bench: Bench, steps: list[int], clock: Clock) -> None:
+    bench.backlogged()
+    start = clock()
+    asyncio.run(drain(bench.registry, 20, clock))
+    assert 20 <= clock() - start <= 20.1, "18 s to close, then 2 s for the farewell"
+    assert steps[-1] == 0
+
+
+def test_with_no_streams_there_is_nothing_to_wait_for(bench: Bench, steps: list[int]) -> None:
+    asyncio.run(drain(bench.registry, 20, bench.clock))
+    assert steps == []
+
+
+def test_a_stream_that_left_meanwhile_is_no_matter(bench: Bench, steps: list[int]) -> None:
+    _, peer = bench.live()
+    stream, _ = bench.live()
+    bench.registry.on_ended = lambda ended: None if ended is stream else stream.abandon()
+    asyncio.run(drain(bench.registry, 1, bench.clock))
+    assert bench.stats.streams_closed["draining"] == 2
+    assert steps
+    peer.close()

@@ -1,0 +1,224 @@
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from server_support import Clock, parse_block
+from stream_support import Bench, bench_with, ended, received, texts
+from tornado_sse.notices import CloseReason
+from tornado_sse.registry import EXPIRY_WARNING
+from tornado_sse.ring import SLOTS
+from tornado_sse.stream import Stream
+
+
+@pytest.fixture
+def bench(clock: Clock) -> Iterator[Bench]:
+    with bench_with(clock) as bench:
+        yield bench
+
+
+def notices(peer: socket.socket) -> list[tuple[str | None, object]]:
+    blocks = [parse_block(text) for text in received(peer).decode().split("\n\n") if text]
+    return [(block.event, block.json()) for block in blocks]
+
+
+def tick_for(bench: Bench, seconds: float, step: float = 0.1) -> None:
+    for _ in range(round(seconds / step)):
+        bench.clock.advance(step)
+        bench.registry.tick()
+
+
+def test_keeps_and_forgets_a_stream_everywhere(bench: Bench) -> None:
+    registry, ends = bench.registry, list[Stream]()
+    registry.on_ended = ends.append
+    first, _ = bench.live(channels=("a", "b"))
+    second, _ = bench.live(address="other")
+    assert registry.addresses == {"a": 1, "other": 1}
+    assert len(registry.hub.streams) == 2
+    first.close(CloseReason.LIMIT)
+    assert registry.addresses == {"other": 1}
+    assert list(registry.hub.channels.get("a")) == []
+    assert list(registry.hub.users.get("u")) == [second]
+    second.close(CloseReason.LIMIT)
+    assert ends == [first, second]
+    assert (len(registry.hub.streams), len(registry.hub.sessions), len(registry.hub.users)) == (0, 0, 0)
+    assert registry.addresses == {}
+    assert bench.stats.streams_opened == 2
+    assert bench.stats.streams_closed == {"limit": 2}
+
+
+def test_two_streams_of_one_address_count_as_two(bench: Bench) -> None:
+    first, _ = bench.live()
+    bench.live()
+    assert bench.registry.addresses == {"a": 2}
+    first.close(CloseReason.LIMIT)
+    assert bench.registry.addresses == {"a": 1}
+
+
+def test_logs_a_line_at_the_open_and_at_the_close(bench: Bench) -> None:
+    session = "a-session-id-that-must-not-be-logged"
+    with capture_logs() as logs:
+        stream, _ = bench.live(session=session, channels=("a",))
+        bench.publish("one")
+        bench.publish("two")
+        bench.clock.advance(2.5)
+        stream.close(CloseReason.EXPIRED)
+    opened, closed = logs
+    assert opened == {
+        "event": "stream opened",
+        "log_level": "info",
+        "session": opened["session"],
+        "user": "u",
+        "address": "a",
+        "channels": 1,
+    }
+    assert closed == {
+        "event": "stream closed",
+        "log_level": "info",
+        "session": opened["session"],
+        "user": "u",
+        "reason": "expired",
+        "duration": 2.5,
+        "messages": 2,
+    }
+    assert len(opened["session"]) == 8
+    assert session not in json.dumps(logs)
+    assert bench.stats.stream_duration.sum == pytest.approx(2.5)
+
+
+def test_each_stream_gets_a_keepalive_once_an_interval_spread_over_it(bench: Bench) -> None:
+    peers = [bench.live()[1] for _ in range(SLOTS)]
+    moments: dict[int, list[float]] = {index: [] for index in range(SLOTS)}
+    start = bench.clock()
+    for _ in range(450):
+        tick_for(bench, 0.1)
+        for index, peer in enumerate(peers):
+            comments = received(peer)
+            assert comments in (b"", b":\n\n")
+            if comments:
+                moments[index].append(bench.clock() - start)
+    for times in moments.values():
+        assert len(times) == 3
+        assert all(abs(later - sooner - 15) < 0.5 for sooner, later in zip(times, times[1:], strict=False))
+    firsts = sorted(times[0] for times in moments.values())
+    assert all(later - sooner < 0.5 for sooner, later in zip(firsts, firsts[1:], strict=False))
+    assert bench.stats.keepalives_sent == 3 * SLOTS
+
+
+def test_a_keepalive_held_back_by_a_backlog_is_not_counted(bench: Bench) -> None:
+    bench.backlogged()
+    tick_for(bench, 9)
+    assert bench.stats.keepalives_sent == 0
+
+
+def test_warns_of_the_end_of_the_token_and_ends_with_it(bench: Bench) -> None:
+    _, peer = bench.live(expires_at=bench.clock() + 60)
+    tick_for(bench, 29)
+    assert texts(received(peer).decode().replace(":\n\n", "")) == []
+    tick_for(bench, 2)
+    assert ("stream-expiring", {"expiresIn": 29}) in notices_with_comments(peer)
+    tick_for(bench, 28)
+    assert bench.stats.streams_closed == {}
+    tick_for(bench, 2)
+    assert notices_with_comments(peer)[-1] == ("stream-closing", {"reason": "expired", "reconnect": False})
+    assert ended(peer)
+    assert bench.stats.streams_closed == {"expired": 1}
+
+
+def notices_with_comments(peer: socket.socket) -> list[tuple[str | None, object]]:
+    blocks = [parse_block(text) for text in received(peer).decode().split("\n\n") if text]
+    return [(block.event, block.json()) for block in blocks if block.data is not None]
+
+
+def test_a_short_token_is_warned_at_once(bench: Bench) -> None:
+    _, peer = bench.live(expires_at=bench.clock() + 5)
+    tick_for(bench, 1)
+    assert notices(peer) == [("stream-expiring", {"expiresIn": 4})]
+    tick_for(bench, 5)
+    assert notices(peer) == [("stream-closing", {"reason": "expired", "reconnect": False})]
+
+
+def test_a_refresh_moves_the_end_and_never_forward(bench: Bench) -> None:
+    end = bench.clock() + 60
+    stream, peer = bench.live(expires_at=end)
+    twin, _ = bench.live(expires_at=end + 1000)
+    assert bench.registry.refresh("u", "s", end + 100) == end + 1000
+    assert (stream.expires_at, twin.expires_at) == (end + 100, end + 1000)
+    assert bench.registry.refresh("u", "s", end) == end + 1000
+    assert stream.expires_at == end + 100
+    tick_for(bench, 100 + 60 - EXPIRY_WARNING - 1)
+    assert notices_with_comments(peer) == []
+    tick_for(bench, 2)
+    assert [event for event, _ in notices_with_comments(peer)] == ["stream-expiring"]
+    assert bench.registry.refresh("u", "another", end) is None
+
+
+def test_a_refresh_after_the_warning_calls_for_another_warning(bench: Bench) -> None:
+    stream, peer = bench.live(expires_at=bench.clock() + 20)
+    tick_for(bench, 1)
+    assert [event for event, _ in notices(peer)] == ["stream-expiring"]
+    bench.registry.refresh("u", "s", stream.expires_at + 60)
+    tick_for(bench, 40)
+    assert notices_with_comments(peer) == []
+    tick_for(bench, 15)
+    assert [event for event, _ in notices_with_comments(peer)] == ["stream-expiring"]
+
+
+def test_a_disconnect_ends_all_streams_of_the_session_and_of_no_other(bench: Bench) -> None:
+    bench.live()
+    bench.live()
+    other, _ = bench.live(session="other")
+    foreign, _ = bench.live(user="v")
+    assert bench.registry.disconnect("u", "s") == 2
+    assert bench.registry.disconnect("u", "s") == 0
+    assert set(bench.registry.hub.streams) == {other, foreign}
+    assert bench.registry.sessions.is_disconnected("u", "s")
+    assert not bench.registry.sessions.is_disconnected("v", "s")
+    assert not bench.registry.knows("u", "s")
+    bench.clock.advance(60)
+    assert not bench.registry.sessions.is_disconnected("u", "s")
+
+
+def test_a_revoked_user_loses_all_streams(bench: Bench) -> None:
+    bench.live()
+    _, peer = bench.live(session="other")
+    foreign, _ = bench.live(user="v")
+    assert bench.registry.revoke("u") == 2
+    assert list(bench.registry.hub.streams) == [foreign]
+    assert notices(peer) == [("stream-closing", {"reason": "revoked", "reconnect": False})]
+
+
+def test_a_session_is_known_for_a_while_after_its_last_stream(bench: Bench) -> None:
+    first, _ = bench.live()
+    second, _ = bench.live()
+    assert bench.registry.knows("u", "s")
+    first.close(CloseReason.LIMIT)
+    second.close(CloseReason.LIMIT)
+    assert bench.registry.knows("u", "s")
+    bench.clock.advance(60)
+    assert not bench.registry.knows("u", "s")
+    assert not bench.registry.knows("v", "s")
+
+
+def test_times_to_reconnect_are_spread_around_the_mean(bench: Bench) -> None:
+    times = [bench.registry.retry() for _ in range(1000)]
+    assert 1000 <= min(times) < 1100
+    assert 2900 < max(times) <= 3000
+    assert 1900 < sum(times) / 1000 < 2100
+
+
+def test_abandons_everything_at_once(bench: Bench) -> None:
+    bench.live()
+    lingering, peer = bench.backlogged()
+    lingering.close(CloseReason.REPLACED)
+    bench.backlogged()
+    bench.registry.abandon_all()
+    assert len(bench.registry.farewells) == 0
+    assert bench.registry.backlogged == {}
+    assert bench.stats.streams_closed == {"draining": 2, "replaced": 1}
+    assert bench.stats.outbox_bytes == 0
+    received(peer)
+    assert ended(peer)
+    bench.registry.abandon_all()
