@@ -164,8 +164,12 @@ class Client:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.setblocking(False)
-        async with asyncio.timeout(DEADLINE):
-            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        except OSError:
+            connection.close()
+            raise
         return cls(connection)
 
     async def send(self, data: bytes) -> None:
@@ -270,7 +274,7 @@ class Client:
 
 
 @dataclass
-class Node:
+class Served:
     """A server that listens, and the clients of the test."""
 
     server: EventServer
@@ -337,14 +341,14 @@ class Node:
 @asynccontextmanager
 async def serving(
     clock: Clock | None = None, broker: Broker | None = None, **settings: Any
-) -> AsyncIterator[Node]:
+) -> AsyncIterator[Served]:
     """Serve in the running loop, on free ports."""
     settings = {"jwt_secret": SECRET, "port": 0, "admin_port": 0} | settings
     clocks = clock.clocks if clock else Clocks(time.monotonic, time.time)
     server = EventServer(Settings(**settings), broker, clocks)
     public = Listener(application(server, server.routes()), server.settings.host, server.settings.port)
     admin = Listener(application(server, server.admin_routes()), server.settings.admin_host, server.settings.admin_port)
-    node = Node(server, public, admin)
+    node = Served(server, public, admin)
     await server.start()
     public.start()
     admin.start()
@@ -380,7 +384,7 @@ class ThreadedNode:
 def serving_in_thread(**settings: Any) -> Iterator[ThreadedNode]:
     """Serve from a thread."""
     loop = asyncio.new_event_loop()
-    nodes: list[Node] = []
+    nodes: list[Served] = []
     ready = threading.Event()
     stop = asyncio.Event()
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 import pytest
 
 from server_support import Clock, parse_block
-from stream_support import Bench, bench_with, received
+from stream_support import SMALL, Bench, bench_with, received
 from tornado_sse import drain as module
 from tornado_sse.drain import closed_by, drain
+from tornado_sse.outbox import Bounds, SlowPolicy
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def test_waits_for_farewells_no_longer_than_it_may(bench: Bench, steps: list[int
 
 
 def test_waits_for_no_farewell_that_was_given_up(bench: Bench, steps: list[int], clock: Clock) -> None:
+    bench.registry.bounds = Bounds(60 * SMALL, 60.0, SlowPolicy.DISCONNECT)
     bench.backlogged()
     start = clock()
     asyncio.run(drain(bench.registry, 20, clock))

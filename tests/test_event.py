@@ -19,7 +19,6 @@ from tornado_sse.event import (
     Frame,
     encode,
     encode_position,
-    encode_retry,
     name_problem,
     to_chunk,
 )
@@ -99,11 +98,6 @@ def test_lone_surrogates_never_reach_the_wire(data: str) -> None:
 def test_a_position_alone_sets_the_id_and_dispatches_nothing(position: str, retry: int | None) -> None:
     reader = Reader().feed(encode_position(position, retry=retry))
     assert (reader.events, reader.last_id, reader.retry) == ([], position, retry)
-
-
-def test_a_retry_alone_keeps_the_id() -> None:
-    reader = Reader().feed(encode_position("e-1") + encode_retry(250))
-    assert (reader.events, reader.last_id, reader.retry) == ([], "e-1", 250)
 
 
 def test_a_keepalive_is_a_comment() -> None:

@@ -24,7 +24,7 @@ def notices(peer: socket.socket) -> list[tuple[str | None, object]]:
     return [(block.event, block.json()) for block in blocks]
 
 
-def tick_for(bench: Bench, seconds: float, step: float = 0.1) -> None:
+def tick_for(bench: Bench, seconds: float, step: float = 0.125) -> None:
     for _ in range(round(seconds / step)):
         bench.clock.advance(step)
         bench.registry.tick()
@@ -92,8 +92,8 @@ def test_each_stream_gets_a_keepalive_once_an_interval_spread_over_it(bench: Ben
     peers = [bench.live()[1] for _ in range(SLOTS)]
     moments: dict[int, list[float]] = {index: [] for index in range(SLOTS)}
     start = bench.clock()
-    for _ in range(450):
-        tick_for(bench, 0.1)
+    for _ in range(360):
+        tick_for(bench, 0.125)
         for index, peer in enumerate(peers):
             comments = received(peer)
             assert comments in (b"", b":\n\n")

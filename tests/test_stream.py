@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server_support import Clock, Node, serving, until
+from server_support import Clock, Served, serving, until
 from stream_support import BOUNDS, SMALL, Bench, bench_with, drained, ended, received, texts
 from tornado_sse.event import LAST_CHUNK, Encoding, Frame
 from tornado_sse.message import Batch, Draft, Message
@@ -318,7 +318,7 @@ def test_an_error_of_reading_ends_the_stream(bench: Bench, error: OSError, reaso
     assert bench.stats.streams_closed == {reason: 1}
 
 
-async def flood(node: Node, count: int = 150, *, key: str | None = None) -> list[str]:
+async def flood(node: Served, count: int = 150, *, key: str | None = None) -> list[str]:
     """Publish to all until the kernel can take no more for a client that does not read."""
     sent = [f"{number}:{'z' * 60_000}" for number in range(count)]
     for text in sent:

@@ -108,8 +108,3 @@ def encode(data: str, *, event: str | None = None, position: str | None = None, 
 def encode_position(position: str, *, retry: int | None = None) -> bytes:
     """Encode a block without data: sets the client's last event id, and its retry time, but dispatches nothing."""
     return (f"id: {position}\n\n" if retry is None else f"retry: {retry}\nid: {position}\n\n").encode()
-
-
-def encode_retry(retry: int) -> bytes:
-    """Encode a block that sets nothing but the client's time to reconnect, in milliseconds."""
-    return f"retry: {retry}\n\n".encode()

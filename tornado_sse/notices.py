@@ -46,19 +46,25 @@ class GapReason(StrEnum):
     """The stream's backlog was over its bound, and the policy is to drop the oldest."""
 
 
-def closing(reason: CloseReason, retry: int | None = None) -> Frame:
-    """Farewell: `{"reason": ..., "reconnect": bool}`. `retry` in milliseconds spreads the reconnects."""
+def closing(reason: CloseReason, retry: int | None = None, *, position: str | None = None) -> Frame:
+    """Farewell: `{"reason": ..., "reconnect": bool}`. `retry` in milliseconds spreads the reconnects.
+
+    `position` is for a stream that said nothing before: a client that came with it must leave with it.
+    """
     data = {"reason": reason.value, "reconnect": reason.reconnect}
-    return Frame(encode(json.dumps(data), event="stream-closing", retry=retry))
+    return Frame(encode(json.dumps(data), event="stream-closing", position=position, retry=retry))
 
 
-def gap(after: str | None, to: str, reason: GapReason, *, position: str | None = None) -> Frame:
+def gap(
+    after: str | None, to: str, reason: GapReason, *, position: str | None = None, retry: int | None = None
+) -> Frame:
     """Tell of a hole: messages after position `from` (null: not known) up to and including `to` may be missing.
 
     `position` becomes the client's last event id in the same step, so that a hole told is never told twice, nor lost.
+    `retry` in milliseconds is for the first block of a stream.
     """
     data = {"from": after, "to": to, "reason": reason.value}
-    return Frame(encode(json.dumps(data), event="stream-gap", position=position))
+    return Frame(encode(json.dumps(data), event="stream-gap", position=position, retry=retry))
 
 
 def expiring(seconds: float) -> Frame:

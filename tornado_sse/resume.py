@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from tornado_sse import notices
 from tornado_sse.brokers.base import Past
-from tornado_sse.event import Encoding, Frame, encode_position, encode_retry
+from tornado_sse.event import Encoding, Frame, encode_position
 from tornado_sse.message import Message
 from tornado_sse.notices import GapReason
 from tornado_sse.position import Position, parse
@@ -57,9 +57,9 @@ class Gap:
     reason: GapReason
     position: Position
 
-    def frame(self) -> Frame:
-        """Make the notice."""
-        return notices.gap(self.after, str(self.to), self.reason, position=str(self.position))
+    def frame(self, retry: int) -> Frame:
+        """Make the notice. It begins a stream, so it sets the time to reconnect, in milliseconds, as well."""
+        return notices.gap(self.after, str(self.to), self.reason, position=str(self.position), retry=retry)
 
 
 def find_gap(request: Request, past: Past, epoch: str) -> Gap | None:
@@ -91,7 +91,8 @@ def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> Iter
     """Yield what a stream begins with.
 
     The client's last event id never runs ahead of what it was given: on a resume the present position comes last, and
-    a gap sets the id by itself, so that a client cut in the middle asks again for exactly the rest.
+    a gap sets the id by itself, so that a client cut in the middle asks again for exactly the rest. The first block
+    always has an id: by the letter of section 9.2.6 a client forgets its own at a block that comes before any.
     """
     now = str(Position(start.epoch, past.upto))
     if not request.resuming:
@@ -100,7 +101,6 @@ def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> Iter
     if gap is None:
         yield Frame(encode_position(str(request.text), retry=start.retry)).encoded(start.encoding)
     else:
-        yield Frame(encode_retry(start.retry)).encoded(start.encoding)
-        yield gap.frame().encoded(start.encoding)
+        yield gap.frame(start.retry).encoded(start.encoding)
     yield from past.messages
     yield Frame(encode_position(now)).encoded(start.encoding)

@@ -88,7 +88,8 @@ class Judge:
 
     def _check_opening(self, topics: list[Target], opening: "Opening") -> None:
         lost = max(self._lost(topic, opening.upto) for topic in topics)
-        assert opening.gaps == ([Gap(opening.after, lost)] if lost > opening.after else []), (opening, lost)
+        due = [Gap(opening.after, lost)] if lost > opening.after else []
+        assert opening.gaps == due, f"{lost} was lost, and {opening.after} told of {opening.gaps}"
         kept: set[int] = set()
         for topic in topics:
             begin, end = self._span(topic, opening.after, opening.upto)

@@ -127,7 +127,7 @@ class Publisher:
         rng, number = self._rng, f"{self._index}.{next(self._numbers)}"
         targets = self._targets()
         text = f"{number} {rng.choice(TEXTS)}{'x' * rng.choice((0, 0, 0, 50, 300))}"
-        text += "y" * 12000 * (rng.random() < 0.06)
+        text += "y" * 9000 * (rng.random() < 0.01)
         data: object = text if rng.random() < 0.5 else {"n": number, "text": text}
         item: dict[str, Any] = {"to": _to(targets), "data": data}
         name = rng.choice(NAMES)

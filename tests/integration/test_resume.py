@@ -1,54 +1,167 @@
-"""Streams cut at random for ten seconds: with enough history nothing is missed, with too little nothing silently."""
+"""Streams cut at random for ten seconds: with enough history nothing is missed, with too little nothing silently.
+
+`RESUME_SEED` repeats what a run drew by chance, `RESUME_SECONDS` makes it shorter or longer.
+"""
 
 import asyncio
+import json
 import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import pytest
 from process_support import server_process
 from resume_check import Judge
-from resume_load import seeded
 from resume_support import Client, Connection, Run, weather
+from sse_parser import Block
 
 SECONDS = float(os.environ.get("RESUME_SECONDS", "10"))
 SEED = os.environ.get("RESUME_SEED") or secrets.token_hex(4)
 STREAMS = 200
-AMPLE = 1_000_000
-SCARCE = 12
+
+pytestmark = pytest.mark.slow
 
 
-def storm(history_size: int, pause: float) -> Run:
-    settings = {"history_size": history_size, "max_streams_per_user": 0, "compression": True, "max_message_bytes": 16384, "outbox_bytes": 32768}
-    with server_process(**settings) as server:
+@dataclass(frozen=True)
+class Storm:
+    """A run against a server that keeps so many messages of each topic, and its judge."""
+
+    run: Run
+    judge: Judge
+    reasons: Counter[str]
+
+    def holes(self) -> int:
+        return sum(self.judge.holes(client) for client in self.run.clients)
+
+    def resumes(self) -> int:
+        return sum(self.judge.check_openings(client) for client in self.run.clients)
+
+
+def let_loose(*, history_size: int, pause: float) -> Storm:
+    """Run a storm; `pause` is how many seconds a cut client stays away, on average."""
+    with server_process(
+        compression="true",
+        history_size=history_size,
+        max_message_bytes=16384,
+        max_streams_per_user=0,
+        outbox_bytes=32768,
+    ) as server:
         run = asyncio.run(weather(server.url, seed=SEED, streams=STREAMS, seconds=SECONDS, pause=pause))
     assert server.problems() == []
-    closed = Counter(line["reason"] for line in server.log if line["event"] == "stream closed")
-    print(f"RESUME_SEED={SEED} RESUME_SECONDS={SECONDS}", dict(run.figures), "closed:", dict(closed))  # noqa: T201
-    deliveries = sum(len(connection.blocks) for client in run.clients for connection in client.connections)
-    print(f"{len(run.ledger.messages)} messages, {deliveries} blocks, {run.ledger.duplicates} duplicates")
-    return run
+    reasons = Counter(line["reason"] for line in server.log if line["event"] == "stream closed")
+    storm = Storm(run, Judge(run.ledger, history_size), reasons)
+    print(describe(storm))  # noqa: T201 - pytest shows it with a failure: the seed, and what happened
+    return storm
 
 
-def test_nothing_is_missed():
-    import time
-    t=time.time()
-    run = storm(AMPLE, 0.05)
-    print("storm", time.time()-t)
-    judge = Judge(run.ledger, AMPLE)
-    assert [judge.holes(client) for client in run.clients] == [0] * STREAMS
-    print("checked", sum(judge.check_openings(client) for client in run.clients))
-    print("total", time.time()-t)
+def describe(storm: Storm) -> str:
+    blocks = Counter(block.name for _, blocks in connections(storm.run.clients) for block in blocks)
+    return (
+        f"RESUME_SEED={SEED} RESUME_SECONDS={SECONDS:g}: {len(storm.run.ledger.messages)} messages "
+        f"and {storm.run.ledger.duplicates} duplicates published, {blocks.total()} blocks received, "
+        f"{blocks['stream-gap']} gaps told; connections: {dict(storm.run.figures)}; closed: {dict(storm.reasons)}"
+    )
 
-def test_every_hole_is_told():
-    import time
-    t=time.time()
-    run = storm(SCARCE, 0.3)
-    print("storm", time.time()-t)
-    judge = Judge(run.ledger, SCARCE)
-    holes = [judge.holes(client) for client in run.clients]
-    print("holes", sum(holes), sum(map(bool, holes)))
-    print("checked", sum(judge.check_openings(client) for client in run.clients))
-    print("total", time.time()-t)
+
+def connections(clients: list[Client]) -> Iterator[tuple[Client, list[Block]]]:
+    for client in clients:
+        for connection in client.connections:
+            yield client, connection.blocks
+
+
+@pytest.fixture(scope="module")
+def ample() -> Storm:
+    return let_loose(history_size=1_000_000, pause=0.05)
+
+
+@pytest.fixture(scope="module")
+def scarce() -> Storm:
+    return let_loose(history_size=10, pause=0.5)
+
+
+def test_with_enough_history_every_client_gets_every_message_once_and_in_order(ample: Storm) -> None:
+    assert ample.holes() == 0
+    assert ample.resumes() > STREAMS
+    assert ample.run.ledger.duplicates
+
+
+def test_with_too_little_history_every_hole_is_told_and_no_other(scarce: Storm) -> None:
+    assert scarce.holes() > 0
+    assert scarce.resumes() > STREAMS
+
+
+def test_the_storm_is_one(ample: Storm) -> None:
+    """Cuts come before the first byte, in the middle, and in silence; by RST and by FIN."""
+    for outcome in ("cut by size", "cut by time", "stalled", "nothing read"):
+        assert ample.run.figures[outcome] > STREAMS / 10, outcome
+    assert ample.run.figures["finished"] == STREAMS
+    assert ample.reasons.total() > STREAMS
+
+
+Fault = Callable[[list[Block], int], None]
+"""Spoils what a client recorded, at one of its blocks."""
+
+
+def drop(blocks: list[Block], index: int) -> None:
+    del blocks[index]
+
+
+def repeat(blocks: list[Block], index: int) -> None:
+    blocks.insert(index, blocks[index])
+
+
+def swap(blocks: list[Block], index: int) -> None:
+    blocks[index - 1], blocks[index] = blocks[index], blocks[index - 1]
+
+
+def change(blocks: list[Block], index: int) -> None:
+    blocks[index] = blocks[index]._replace(data=f"{blocks[index].data} ")
+
+
+def widen(blocks: list[Block], index: int) -> None:
+    gap = json.loads(blocks[index].data or "")
+    blocks[index] = blocks[index]._replace(data=json.dumps(gap | {"to": f"{gap['to']}0"}))
+
+
+def delay(blocks: list[Block], index: int) -> None:
+    blocks.append(blocks.pop(index))
+
+
+def spoiled(storm: Storm, fault: Fault, *, every: int, gaps: bool) -> list[Client]:
+    """Copy the clients, with the fault in each so many of the messages that they recorded, or of the gaps."""
+    clients = [copy(client) for client in storm.run.clients]
+    for client in clients:
+        client.connections = [Connection(each.after, list(each.blocks)) for each in client.connections]
+    places = [
+        (blocks, index)
+        for _, blocks in connections(clients)
+        for index, block in enumerate(blocks)
+        if block.data is not None and block.id and (block.name == "stream-gap") is gaps
+    ]
+    for blocks, index in reversed(places[::every]):
+        fault(blocks, index)
+    return clients
+
+
+@pytest.mark.parametrize("fault", [drop, repeat, swap, change])
+def test_one_spoiled_message_in_a_thousand_is_noticed(ample: Storm, fault: Fault) -> None:
+    clients = spoiled(ample, fault, every=1000, gaps=False)
+    with pytest.raises(AssertionError, match=r"missing|came twice|was changed"):
+        [ample.judge.holes(client) for client in clients]
+
+
+@pytest.mark.parametrize("fault", [drop, delay])
+def test_a_gap_told_late_or_never_is_noticed(scarce: Storm, fault: Fault) -> None:
+    clients = spoiled(scarce, fault, every=10, gaps=True)
+    with pytest.raises(AssertionError, match="no gap says so"):
+        [scarce.judge.holes(client) for client in clients]
+
+
+@pytest.mark.parametrize("fault", [drop, repeat, widen])
+def test_a_gap_that_is_not_what_was_lost_is_noticed(scarce: Storm, fault: Fault) -> None:
+    clients = spoiled(scarce, fault, every=10, gaps=True)
+    with pytest.raises(AssertionError, match="was lost"):
+        [scarce.judge.check_openings(client) for client in clients]

@@ -185,7 +185,8 @@ class ConnectHandler(SessionHandler):
         """Send away softly: EventSource would give up for good on a 503, but comes back after an end."""
         for name, value in self._stream_headers(Encoding.CHUNKED):
             self.set_header(name, value)
-        self.finish(notices.closing(reason, self.server.registry.retry()).body)
+        position = resume.read(self._last_event_id(), self.server.registry.epoch).text
+        self.finish(notices.closing(reason, self.server.registry.retry(), position=position).body)
 
 
 def _rejection(error: ApiError) -> Rejection:

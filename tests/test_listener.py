@@ -1,0 +1,237 @@
+import errno
+import gc
+import os
+import socket
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tornado.ioloop import IOLoop
+from tornado.web import Application, RequestHandler
+
+from server_support import Client, Clock, until
+from tornado_sse import listener as module
+from tornado_sse.listener import BACK_OFF, MAX_HEADER, Listener
+
+
+class Hello(RequestHandler):
+    def get(self) -> None:
+        self.write("hello")
+
+    def post(self) -> None:
+        self.write(self.request.body)
+
+
+@asynccontextmanager
+async def listening(host: str = "127.0.0.1", **options: Any) -> AsyncIterator[Listener]:
+    listener = Listener(Application([("/", Hello)], log_function=lambda _: None), host, 0, **options)
+    listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.close()
+
+
+async def hello(port: int) -> bytes:
+    client = await Client.to(port)
+    await client.request("/")
+    response = await client.response()
+    client.close()
+    return response.body
+
+
+@pytest.mark.gen_test
+async def test_serves_at_a_free_port_and_says_where() -> None:
+    async with listening() as listener:
+        assert listener.url == f"http://127.0.0.1:{listener.port}"
+        assert await hello(listener.port) == b"hello"
+
+
+@pytest.mark.gen_test
+async def test_an_ipv6_address_stands_in_brackets() -> None:
+    async with listening("::1") as listener:
+        assert listener.url == f"http://[::1]:{listener.port}"
+
+
+@pytest.mark.gen_test
+async def test_accepts_no_more_once_closed() -> None:
+    async with listening() as listener:
+        client = await Client.to(listener.port)
+        await client.request("/")
+        await client.response()
+    assert await client.read() == b"", "connections that are still HTTP's are closed too"
+    client.close()
+    with pytest.raises(ConnectionRefusedError):
+        await Client.to(listener.port)
+
+
+def test_an_address_in_use_is_an_error() -> None:
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # Tornado's, of the socket not bound
+        with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+            Listener(Application(), "127.0.0.1", taken.getsockname()[1])
+        gc.collect()
+
+
+@pytest.mark.gen_test
+async def test_processes_may_share_the_port() -> None:
+    async with listening(reuse_port=True) as listener:
+        second = Listener(Application([("/", Hello)]), "127.0.0.1", listener.port, reuse_port=True)
+        await second.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"]
+)
+@pytest.mark.gen_test
+async def test_slow_requests_are_cut(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    assert module.SLOW == 10
+    monkeypatch.setattr(module, "SLOW", 0.1)
+    async with listening() as listener:
+        client = await Client.to(listener.port)
+        await client.send(sent)
+        assert await client.read() == b""
+        client.close()
+        assert await hello(listener.port) == b"hello"
+
+
+@pytest.mark.gen_test
+async def test_headers_and_bodies_are_bounded() -> None:
+    async with listening(body_bytes=10) as listener:
+        for request in (
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEADER + b"\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n" + b"x" * 11,
+        ):
+            client = await Client.to(listener.port)
+            await client.send(request)
+            assert b"200 OK" not in await client.read_all()
+            client.close()
+
+
+class Accepting:
+    """Stands in for a listening socket: each accept gives the next outcome, then there is nobody."""
+
+    def __init__(self, real: socket.socket, *outcomes: OSError | None) -> None:
+        self._real = real
+        self.outcomes = list(outcomes)
+        self.accepted = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.accepted += 1
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if outcome is not None:
+            raise outcome
+        return self._real.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def accepting(listener: Listener, *outcomes: OSError | None) -> Accepting:
+    stand_in = Accepting(listener._sockets[0], *outcomes)
+    listener._sockets[0] = stand_in  # type: ignore[call-overload]
+    return stand_in
+
+
+def exhausted() -> OSError:
+    return OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+class Later:
+    """The loop, but what is to be done later is done when the test says so."""
+
+    READ = IOLoop.READ
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, Callable[[], None]]] = []
+
+    def current(self) -> "Later":
+        return self
+
+    def call_later(self, delay: float, callback: Callable[..., None], *args: object) -> object:
+        call = (delay, lambda: callback(*args))
+        self.calls.append(call)
+        return call
+
+    def remove_timeout(self, call: tuple[float, Callable[[], None]]) -> None:
+        self.calls.remove(call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(IOLoop.current(), name)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    later = Later()
+    monkeypatch.setattr(module, "IOLoop", later)
+    return later
+
+
+@pytest.mark.gen_test
+async def test_backs_off_when_descriptors_run_out(later: Later, clock: Clock) -> None:
+    listener = Listener(Application([("/", Hello)]), "127.0.0.1", 0, clock=clock)
+    stand_in = accepting(listener, *[exhausted() for _ in range(6)])
+    with capture_logs() as logs:
+        listener.start()
+        client = await Client.to(listener.port)
+        await client.request("/")
+        for number in range(6):
+            await until(lambda: later.calls)
+            assert stand_in.accepted == number + 1, "it does not spin"
+            delay, again = later.calls.pop()
+            assert delay == BACK_OFF
+            clock.advance(delay)
+            again()
+        assert (await client.response()).body == b"hello", "the connection waited in the kernel"
+    assert [entry["problem"] for entry in logs] == ["Too many open files"] * 2, "one line a second at most"
+    client.close()
+    await listener.close()
+
+
+@pytest.mark.gen_test
+async def test_can_be_closed_while_it_backs_off(later: Later) -> None:
+    listener = Listener(Application(), "127.0.0.1", 0)
+    accepting(listener, exhausted())
+    listener.start()
+    client = await Client.to(listener.port)
+    await until(lambda: later.calls)
+    await listener.close()
+    assert later.calls == []
+    client.close()
+
+
+@pytest.mark.gen_test
+async def test_a_connection_aborted_before_it_is_accepted_does_not_stop_the_others() -> None:
+    listener = Listener(Application([("/", Hello)]), "127.0.0.1", 0)
+    accepting(listener, ConnectionAbortedError())
+    listener.start()
+    assert await hello(listener.port) == b"hello"
+    await listener.close()
+
+
+@pytest.mark.gen_test
+async def test_no_turn_of_the_loop_accepts_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    listener = Listener(Application([("/", Hello)]), "127.0.0.1", 0)
+    stand_in = accepting(listener)
+    clients = [await Client.to(listener.port) for _ in range(4)]
+    listener._accept(stand_in, 0)  # type: ignore[arg-type]
+    assert stand_in.accepted == 2
+    listener.start()
+    for client in clients:
+        await client.request("/")
+        assert (await client.response()).body == b"hello"
+        client.close()
+    await listener.close()
+
+
+@pytest.mark.gen_test
+async def test_an_error_nobody_foresaw_is_not_hidden() -> None:
+    listener = Listener(Application(), "127.0.0.1", 0)
+    stand_in = accepting(listener, OSError(errno.EBADF, "Bad file descriptor"))
+    with pytest.raises(OSError, match="Bad file"):
+        listener._accept(stand_in, 0)  # type: ignore[arg-type]
+    listener.start()
+    await listener.close()
