@@ -155,7 +155,7 @@ class Client:
         self._buffer = b""
         self._text = ""
         self._body: _Body | None = None
-        self.wire = 0
+        self.received = 0
         self.ended = False
 
     @classmethod
@@ -186,7 +186,9 @@ class Client:
     async def read(self) -> bytes:
         """Read what is there, at least a byte; empty at the end."""
         async with asyncio.timeout(DEADLINE):
-            return await asyncio.get_running_loop().sock_recv(self.socket, 65536)
+            data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
+        self.received += len(data)
+        return data
 
     async def read_all(self) -> bytes:
         """Read to the end, raw; a reset is an end too."""
@@ -196,8 +198,8 @@ class Client:
                 data += more
         return data
 
-    async def response(self) -> Response:
-        """Read the head of an answer, and its body if its length is known."""
+    async def response(self, *, to_head: bool = False) -> Response:
+        """Read the head of an answer, and its body if its length is known, but none in answer to HEAD."""
         while b"\r\n\r\n" not in self._buffer:
             more = await self.read()
             assert more, f"the connection ended within the head: {self._buffer!r}"
@@ -207,7 +209,7 @@ class Client:
         version, status, _ = status_line.split(" ", 2)
         pairs = [line.split(": ", 1) for line in lines]
         response = Response(int(status), {name.lower(): value for name, value in pairs}, version)
-        length = int(response.headers.get("content-length", "0"))
+        length = 0 if to_head else int(response.headers.get("content-length", "0"))
         while len(rest) < length:
             more = await self.read()
             assert more, "the connection ended within the body"
@@ -221,13 +223,13 @@ class Client:
         assert response.status == 200, response
         assert response.headers["content-type"] == "text/event-stream"
         self._body = _Body(response.headers)
-        rest, self._buffer = self._buffer, b""
+        rest, self._buffer = response.body + self._buffer, b""
         self._take(rest)
+        self.ended = "content-length" in response.headers
         return response
 
     def _take(self, data: bytes) -> None:
         assert self._body is not None
-        self.wire += len(data)
         if data:
             self._text += self._body.feed(data)
 
@@ -304,7 +306,7 @@ class Served:
             every["Content-Length"] = str(len(body))
         await client.request(target, every, method=method)
         await client.send(body)
-        return await client.response()
+        return await client.response(to_head=method == "HEAD")
 
     def bearer(self, user: str = "u1", **claims: Any) -> dict[str, str]:
         return bearer(user, now=self.server.clocks.wall(), **claims)

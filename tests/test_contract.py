@@ -163,7 +163,7 @@ def test_models(model: str, properties: list[str], required: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("connect", ["204", "400", "401", "403", "429", "503"]),
+        ("connect", ["204", "400", "401", "403", "429", "503", "501"]),
         ("disconnect", ["400", "401", "403", "503"]),
         ("sendMessageToUser", ["400", "401", "403", "503"]),
     ],
@@ -184,10 +184,9 @@ def test_what_connect_takes_besides() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (shutil.which("java") and shutil.which("openapi-generator-cli")), reason="needs openapi-generator-cli and java"
-)
 def test_the_generated_page_says_the_same(tmp_path: Path) -> None:
+    if not all(map(shutil.which, ("java", "openapi-generator-cli"))):
+        pytest.skip("needs java and openapi-generator-cli, which are no dependencies of ours")
     source = tmp_path / "openapi.json"
     source.write_text(json.dumps(DOCUMENT), encoding="utf-8")
     command = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
@@ -230,9 +231,9 @@ async def test_send_to_myself_and_to_everyone(demo: Demo) -> None:
         first = answer(await demo.post("send", sessionId=otter, text="for me", to="me"))
         second = answer(await demo.post("send", sessionId=otter, text="for all", to="everyone"))
         assert (first["streams"], second["streams"]) == (1, 2)
-        got = await until(mine, "for all")
-        assert f"id: {first['position']}\nevent: note\ndata: " in got
-        assert f"id: {second['position']}\nevent: announcement\ndata: " in got
+        got = await until(mine, f"id: {second['position']}")
+        assert re.search(rf"event: note\ndata: .*for me.*\nid: {first['position']}\n", got)
+        assert re.search(r"event: announcement\ndata: .*for all", got)
         assert "for me" not in await until(theirs, "for all")
 
 

@@ -7,8 +7,8 @@ import pytest
 from httpx_sse._decoders import SSEDecoder
 from hypothesis import given
 from hypothesis import strategies as st
-
 from support import Event, Reader, dechunk, read_events, split_lines
+
 from tornado_sse.event import (
     GZIP_HEADER,
     KEEPALIVE,
@@ -83,7 +83,7 @@ def test_data_on_the_wire(data: str, wire: bytes) -> None:
 
 
 def test_fields_on_the_wire() -> None:
-    expected = b"retry: 1500\nid: e-7\nevent: order\ndata: x\n\n"
+    expected = b"retry: 1500\nevent: order\ndata: x\nid: e-7\n\n"
     assert encode("x", event="order", position="e-7", retry=1500) == expected
     assert encode("x", retry=0) == b"retry: 0\ndata: x\n\n"
 

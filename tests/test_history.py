@@ -246,7 +246,9 @@ class Model:
 
 SOME_TOPICS = st.lists(st.sampled_from([ALL, *TOPICS]), min_size=1, max_size=3, unique=True)
 STEPS = st.lists(
-    st.tuples(st.just("publish"), SOME_TOPICS, st.sampled_from([None, None, None, 0.0, 3.0, 100.0]), st.integers(0, 300))
+    st.tuples(
+        st.just("publish"), SOME_TOPICS, st.sampled_from([None, None, None, 0.0, 3.0, 100.0]), st.integers(0, 300)
+    )
     | st.tuples(st.just("wait"), st.sampled_from([0.5, 2.0, 6.0]))
     | st.tuples(st.just("replay"), SOME_TOPICS, st.integers(0, 40), st.integers(0, 40)),
     max_size=40,

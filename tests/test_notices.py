@@ -53,14 +53,21 @@ def test_a_farewell_may_spread_the_reconnects() -> None:
     assert read(notices.closing(CloseReason.DRAINING, 1234))[2].retry == 1234
 
 
+@pytest.mark.parametrize("position", [None, "e-9"])
+def test_a_farewell_may_give_a_client_its_position_back(position: str | None) -> None:
+    assert read(notices.closing(CloseReason.LIMIT, position=position))[2].last_id == (position or "")
+
+
 @pytest.mark.parametrize("after", [None, "e-3"])
 @pytest.mark.parametrize("reason", list(GapReason))
-@pytest.mark.parametrize("position", [None, "e-9"])
-def test_a_gap_says_from_where_to_where(after: str | None, reason: GapReason, position: str | None) -> None:
-    event, data, reader = read(notices.gap(after, "e-7", reason, position=position))
+@pytest.mark.parametrize(("position", "retry"), [(None, None), ("e-9", 1500)])
+def test_a_gap_says_from_where_to_where(
+    after: str | None, reason: GapReason, position: str | None, retry: int | None
+) -> None:
+    event, data, reader = read(notices.gap(after, "e-7", reason, position=position, retry=retry))
     assert event.name == "stream-gap"
     assert data == {"from": after, "to": "e-7", "reason": reason.value}
-    assert reader.last_id == (position or "")
+    assert (reader.last_id, reader.retry) == (position or "", retry)
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(30.0, 30), (29.6, 30), (0.2, 0)])

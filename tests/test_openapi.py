@@ -1,14 +1,9 @@
 """The OpenAPI document: valid, complete, and true of the real handlers."""
 
-import asyncio
 import copy
 import json
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -19,19 +14,15 @@ import pytest
 import schemathesis
 from openapi_spec_validator import validate
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
+from server_support import SECRET, bearer, serving_in_thread
 from tornado.web import RequestHandler
 
-from tornado_sse import __version__, openapi, tokens
-from tornado_sse.app import EventServer
+from tornado_sse import __version__, openapi
 from tornado_sse.auth import Scope
-from tornado_sse.config import Settings
-from tornado_sse.handlers.routes import PUBLIC, application
+from tornado_sse.handlers.routes import PUBLIC
 from tornado_sse.handlers.sessions import SessionRequest
 from tornado_sse.minting import MINTED_CHARS, Minter, valid_session_id
 
-SECRET = "a secret for the tests, made of 40 bytes"
 LIVE = "a-session-with-an-open-stream"
 SESSION_TTL = 3600
 NDJSON = "application/x-ndjson"
@@ -90,46 +81,18 @@ def map_case(_: schemathesis.HookContext, case: Case) -> Case:
     return case
 
 
-@contextmanager
-def running(**settings: object) -> Iterator[str]:
-    """Serve the public routes from a thread of its own; give the base URL."""
-    listener, port = bind_unused_port()
-    loop, done = asyncio.new_event_loop(), asyncio.Event()
-
-    async def serve() -> None:
-        server = EventServer(Settings(jwt_secret=SECRET, **settings))
-        http = HTTPServer(application(server, server.routes()))
-        http.add_socket(listener)
-        await done.wait()
-        http.stop()
-        await http.close_all_connections()
-        await server.close()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join()
-        loop.close()
-
-
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
     with (
-        running(session_ttl=SESSION_TTL, max_channels=1000) as url,
-        socket.create_connection(("127.0.0.1", httpx.URL(url).port)) as stream,
+        serving_in_thread(session_ttl=SESSION_TTL, max_channels=1000) as node,
+        httpx.stream("GET", f"{node.url}/sse/connect/{LIVE}", headers=credentials()) as live,
     ):
-        head = f"GET /sse/connect/{LIVE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer()}\r\n\r\n"
-        stream.sendall(head.encode())
-        assert stream.recv(65536).startswith(b"HTTP/1.1 200 ")
-        yield url
+        assert live.status_code == HTTPStatus.OK
+        yield node.url
 
 
-def bearer() -> str:
-    scopes = [scope.value for scope in Scope]
-    return "Bearer " + tokens.sign(SECRET, user="u1", ttl=3600, now=time.time(), channels=["*"], scopes=scopes)
+def credentials() -> dict[str, str]:
+    return bearer(scopes=[scope.value for scope in Scope])
 
 
 def test_it_is_valid() -> None:
@@ -192,7 +155,7 @@ def test_it_is_served(base_url: str) -> None:
 def test_its_examples_work(base_url: str, path: str, media_type: str) -> None:
     example = DOCUMENT["paths"][path]["post"]["requestBody"]["content"][media_type]["example"]
     body = example if isinstance(example, str) else json.dumps(example)
-    headers = {"Authorization": bearer(), "Content-Type": media_type}
+    headers = credentials() | {"Content-Type": media_type}
     answer = httpx.post(base_url + path, content=body, headers=headers)
     assert answer.is_success
     assert "error" not in answer.text
@@ -207,7 +170,7 @@ def test_its_examples_work(base_url: str, path: str, media_type: str) -> None:
     ],
 )
 def test_its_models_are_what_comes(base_url: str, method: str, path: str, model: str) -> None:
-    answer = httpx.request(method, base_url + path, headers={"Authorization": bearer()})
+    answer = httpx.request(method, base_url + path, headers=credentials())
     schema = DOCUMENT["components"]["schemas"][model]
     assert answer.status_code == HTTPStatus.OK
     assert set(schema["required"]) <= set(answer.json()) <= set(schema["properties"])
@@ -227,7 +190,7 @@ def test_its_models_are_what_comes(base_url: str, method: str, path: str, model:
     ],
 )
 def test_its_bounds_are_kept(base_url: str, method: str, target: str) -> None:
-    answer = httpx.request(method, base_url + target, headers={"Authorization": bearer()})
+    answer = httpx.request(method, base_url + target, headers=credentials())
     assert answer.status_code == HTTPStatus.BAD_REQUEST
 
 
@@ -237,7 +200,7 @@ def test_its_bounds_are_kept(base_url: str, method: str, target: str) -> None:
 def test_the_handlers_do_as_it_says(case: Case, base_url: str) -> None:
     # An answer of 200 to this GET has no end. HEAD goes the same way up to there, with credentials.
     opens_a_stream = case.operation.label == "GET /sse/connect/{sessionId}"
-    headers = {} if opens_a_stream else {"Authorization": bearer()}
+    headers = {} if opens_a_stream else credentials()
     answer = case.call_and_validate(base_url=base_url, headers=headers, excluded_checks=not_by_status(case), timeout=5)
     if answer.status_code >= HTTPStatus.BAD_REQUEST and answer.content:
         assert msgspec.json.decode(answer.content, type=ErrorBody).status == HTTPStatus(answer.status_code).name

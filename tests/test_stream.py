@@ -76,7 +76,7 @@ def test_a_stream_is_live_only_once_fanout_is_past_its_floor(bench: Bench) -> No
 
 @pytest.mark.parametrize(
     ("encoding", "wire"),
-    [(Encoding.CHUNKED, b"15\r\nid: e-1\ndata: hello\n\n\r\n"), (Encoding.BARE, b"id: e-1\ndata: hello\n\n")],
+    [(Encoding.CHUNKED, b"15\r\ndata: hello\nid: e-1\n\n\r\n"), (Encoding.BARE, b"data: hello\nid: e-1\n\n")],
 )
 def test_a_message_leaves_in_the_encoding_of_the_stream(bench: Bench, encoding: Encoding, wire: bytes) -> None:
     _, peer = bench.live(encoding)
@@ -143,8 +143,8 @@ def test_one_socket_does_not_keep_the_others_waiting(bench: Bench) -> None:
 def test_a_batch_cut_in_the_middle_goes_on_with_the_right_message(bench: Bench) -> None:
     stream, peer = bench.live()
     batch = Batch([bench.message("one"), bench.message("two"), bench.message("three")])
-    stream.backlog(batch, len("id: e-1\ndata: one\n\nid: "))
-    assert drained(stream, peer) == "e-2\ndata: two\n\nid: e-3\ndata: three\n\n"
+    stream.backlog(batch, len("data: one\nid: e-1\n\ndata: "))
+    assert drained(stream, peer) == "two\nid: e-2\n\ndata: three\nid: e-3\n\n"
     assert (stream.sent, bench.stats.messages_delivered) == (3, 3)
 
 
@@ -221,7 +221,7 @@ def test_a_farewell_that_nobody_takes_is_given_up(bench: Bench) -> None:
     bench.clock.advance(2)
     bench.registry.tick()
     assert len(bench.registry.farewells) == 0
-    assert set(received(peer)) <= set(b"id: e-1\ndata: xxx")
+    assert set(received(peer)) <= set(b"data: xxx\nid: e-1")
     assert ended(peer)
 
 

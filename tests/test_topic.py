@@ -81,9 +81,7 @@ def test_a_bad_target_is_named(target: object, message: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["all", "user", "channel"]),
-    lambda inner: (
-        st.lists(inner) | st.dictionaries(st.sampled_from(["user", "session", "channel"]) | st.text(), inner)
-    ),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["user", "session", "channel"]) | st.text(), inner),
 )
 
 

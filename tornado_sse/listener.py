@@ -28,8 +28,8 @@ LOG_EVERY = 1.0
 SLOW = 10.0
 """Seconds that a client has for the headers of a request, and again for its body."""
 
-MAX_HEADER = 32768
-"""Bytes of a request's headers."""
+MAX_HEADER = 262144
+"""Bytes of a request's head; beyond it there is no answer, so it leaves room for thousands of query arguments."""
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

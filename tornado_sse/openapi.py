@@ -105,6 +105,7 @@ def _connect() -> Json:
             "responses": {
                 "204": {"description": "The session was disconnected on purpose: EventSource stops reconnecting"},
                 **_errors(400, 401, 403, 429, 503),
+                "501": _refused(501, "TLS ends in this process", "streams want a proxy in front that ends TLS"),
             },
             "events": _events(),
         },

@@ -18,8 +18,9 @@ DEADLINE = 20.0
 
 @dataclass
 class Process:
-    """A server process: where it listens, and what it logged so far."""
+    """A server process: its settings, where it listens, and what it logged so far."""
 
+    settings: dict[str, object]
     url: str = ""
     admin_url: str = ""
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -37,7 +38,7 @@ def server_process(**settings: object) -> Iterator[Process]:
     flags = ["serve", "--port", "0", "--admin-port", "0", "--log-format", "json"]
     command = [sys.executable, "-m", "tornado_sse", *flags]
     env["TORNADO_SSE_JWT_SECRET"] = SECRET
-    process = Process()
+    process = Process(settings)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as running:
         listening: Queue[dict[str, Any] | None] = Queue()
         reader = threading.Thread(target=_read_log, args=(running, process.log, listening))
@@ -53,7 +54,9 @@ def server_process(**settings: object) -> Iterator[Process]:
             reader.join(DEADLINE)
 
 
-def _read_log(running: subprocess.Popen[str], log: list[dict[str, Any]], listening: Queue[dict[str, Any] | None]) -> None:
+def _read_log(
+    running: subprocess.Popen[str], log: list[dict[str, Any]], listening: Queue[dict[str, Any] | None]
+) -> None:
     assert running.stderr
     for text in running.stderr:
         line = json.loads(text) if text.startswith("{") else {"level": "raw", "event": text}

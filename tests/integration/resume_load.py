@@ -20,7 +20,14 @@ ALL: Target = ("all",)
 USERS = tuple(f"user-{number}" for number in range(20))
 CHANNELS = tuple(f"channel {number} \u00e9" for number in range(8))
 NAMES = (None, None, "order", "note", "д\u2028нь")
-TEXTS = ("plain", "two\nlines", "crlf\r\nand cr\rends", "\u2028\u0085 \U0001f600 \x00", " space", "data: x\n\nid: 9-9\n\n")
+TEXTS = (
+    "plain",
+    "two\nlines",
+    "crlf\r\nand cr\rends",
+    "\u2028\u0085 \U0001f600 \x00",
+    " space",
+    "data: x\n\nid: 9-9\n\n",
+)
 
 
 def seeded(*parts: object) -> random.Random:
@@ -73,7 +80,7 @@ Item = tuple[dict[str, Any], Published]
 
 
 class Publisher:
-    """Sends one request after the other: single messages, arrays, NDJSON; now and then a message for the second time."""
+    """Sends one request after the other: a message, an array, NDJSON; now and then a message for the second time."""
 
     def __init__(self, index: int, seed: str, ledger: Ledger) -> None:
         self._rng = seeded(seed, "publisher", index)
@@ -145,7 +152,11 @@ class Publisher:
     def _target(self) -> Target:
         rng = self._rng
         user = rng.choice((*USERS, "nobody"))
-        choices: list[Target] = [("user", user), ("session", user, f"s{rng.randrange(6)}"), ("channel", rng.choice(CHANNELS))]
+        choices: list[Target] = [
+            ("user", user),
+            ("session", user, f"s{rng.randrange(6)}"),
+            ("channel", rng.choice(CHANNELS)),
+        ]
         return ALL if rng.random() < 0.1 else rng.choice(choices)
 
     def _body(self, items: list[dict[str, Any]]) -> tuple[str, bytes]:

@@ -31,15 +31,15 @@ class Connection:
 
 @dataclass(frozen=True)
 class Cut:
-    """A connection is cut after `size` bytes or at `at`, the loop's time; `stall`: not read beyond the size, but kept."""
+    """A connection is cut after `size` bytes or at `at`, the loop's time; before, for `lull` seconds nothing is read."""
 
     size: float
     at: float
     abrupt: bool
-    stall: bool
+    lull: float
 
 
-UNCUT = Cut(inf, inf, abrupt=False, stall=False)
+UNCUT = Cut(inf, inf, abrupt=False, lull=0)
 
 
 @dataclass
@@ -53,10 +53,12 @@ class Storm:
     def draw(self, rng: random.Random, now: float) -> Cut:
         if now >= self.until:
             return UNCUT
+        abrupt = rng.random() < 0.5
+        if rng.random() < 0.2:
+            lull = rng.uniform(0.5, 3)
+            return Cut(inf, min(self.until, now + lull + rng.expovariate(1)), abrupt, lull)
         size = 0 if rng.random() < 0.1 else 10 ** rng.uniform(1, 5.5)
-        stall = rng.random() < 0.1
-        lifetime = rng.expovariate(1 / (4 if stall else 1.5))
-        return Cut(size, min(self.until, now + lifetime), abrupt=rng.random() < 0.5, stall=stall)
+        return Cut(size, min(self.until, now + rng.expovariate(1 / 1.5)), abrupt, lull=0)
 
     def pause_after(self, rng: random.Random, now: float) -> float:
         return max(0.0, min(rng.expovariate(1 / self.pause), self.until - now))
@@ -90,6 +92,7 @@ class Client:
             outcome = await self._connect(port, credential, cut)
             storm.figures[outcome] += 1
             storm.figures["nothing read"] += not self.connections[-1].blocks
+            storm.figures["lulls"] += cut.lull > 0
             if outcome == "finished":
                 return
             await asyncio.sleep(storm.pause_after(self.rng, now()))
@@ -97,13 +100,13 @@ class Client:
     async def _connect(self, port: int, credential: str, cut: Cut) -> str:
         connection = Connection(self.last_event_id)
         self.connections.append(connection)
-        reader, writer = await _open(port, stall=cut.stall)
+        reader, writer = await _open(port, slow=cut.lull > 0)
         writer.write(self._request(credential))
         try:
             async with asyncio.timeout_at(None if cut is UNCUT else cut.at):
                 return await self._read(reader, connection, cut)
         except TimeoutError:
-            return "stalled" if cut.stall else "cut by time"
+            return "cut by time"
         except ConnectionError:
             return "reset by the server"
         finally:
@@ -123,7 +126,7 @@ class Client:
         return "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
 
     async def _read(self, reader: asyncio.StreamReader, connection: Connection, cut: Cut) -> str:
-        response, parser, left = Response(), Parser(), cut.size
+        response, parser, left, lulled = Response(), Parser(), cut.size, False
         while left > 0:
             data = await reader.read(65536)
             if not data:
@@ -135,18 +138,20 @@ class Client:
                     return "finished"
             assert response.status in (None, 200), f"answered {response.status}"
             left -= len(data)
-        if cut.stall:
-            await asyncio.Event().wait()
+            if cut.lull and not lulled:
+                lulled = True
+                await asyncio.sleep(cut.lull)
         return "cut by size"
 
 
-async def _open(port: int, *, stall: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(port: int, *, slow: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     connection = socket.socket()
     connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
-    if stall:
+    if slow:  # and small: what the server sends fills the buffers of both sides soon
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
     await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
-    return await asyncio.open_connection(sock=connection, limit=4096 if stall else 65536)
+    return await asyncio.open_connection(sock=connection, limit=4096 if slow else 65536)
 
 
 async def _close(writer: asyncio.StreamWriter, *, abrupt: bool) -> None:

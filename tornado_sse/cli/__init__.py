@@ -1,8 +1,9 @@
-"""The command line: `tornado-sse serve | token | send | tail | check`."""
+"""The command line: `tornado-sse serve | token | send | tail | check | bench`."""
 
 import click
 
 from tornado_sse import __version__
+from tornado_sse.cli.bench import bench
 from tornado_sse.cli.check import check
 from tornado_sse.cli.send import send
 from tornado_sse.cli.serve import serve
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, check, token, send, tail):
+for _command in (serve, check, token, send, tail, bench):
     main.add_command(_command)

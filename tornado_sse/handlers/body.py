@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 READ_ON = 8
 """A body up to so many times the limit is read to its end, so that the client sees the answer, not a reset."""
 
+DIGITS = 18
+"""A length with more digits is nonsense, which Tornado turns away."""
+
 
 class BodyHandler(BaseHandler):
     """Collects the body while it comes; subclasses are decorated with `stream_request_body`."""
@@ -27,27 +30,30 @@ class BodyHandler(BaseHandler):
 
     def prepare(self) -> Awaitable[None] | None:
         """Turn away what says that it is too large."""
-        most = self.server.settings.max_body_bytes * READ_ON
-        length = self.request.headers.get("Content-Length", "")
-        too_large = length.isdecimal() and int(length) > most
-        # Tornado must not answer on top of us; after an answer this early it reads no more and closes.
         connection = cast("HTTP1Connection", self.request.connection)
-        connection.set_max_body_size(int(length) if too_large else most)
-        if too_large:
+        connection.set_max_body_size(10**DIGITS - 1)  # we count; after an answer this early Tornado reads no more
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and len(length) <= DIGITS and int(length) > self._most():
             raise self._too_large()
         return super().prepare()
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep what is within the limit, read on beyond it."""
+        """Keep what is within the limit, read on beyond it, but not for ever."""
         self._size += len(chunk)
         if self._size <= self.server.settings.max_body_bytes:
             self._chunks.append(chunk)
+        elif self._size > self._most():
+            error = self._too_large()
+            self.send_error(exc_info=(type(error), error, None))
 
     def body(self) -> bytes:
         """Return the body. Raises 413."""
         if self._size > self.server.settings.max_body_bytes:
             raise self._too_large()
         return b"".join(self._chunks)
+
+    def _most(self) -> int:
+        return self.server.settings.max_body_bytes * READ_ON
 
     def _too_large(self) -> ApiError:
         limit = self.server.settings.max_body_bytes

@@ -112,7 +112,11 @@ class ConnectHandler(SessionHandler):
             expires_at=principal.ends_at(server.clocks.wall(), server.settings.jwt_leeway),
         )
         request = resume.read(self._last_event_id(), server.broker.epoch)
-        past = await server.broker.replay(topics, request.after)
+        try:
+            past = await server.broker.replay(topics, request.after)
+        except Unavailable:
+            stream.close(CloseReason.LIMIT)  # the answer has not begun: the connection ends, and the client comes back
+            return
         stream.start(self._beginning(stream, request, past), past.upto)
         server.stats.connect.observe(self.request.request_time())
 
@@ -124,8 +128,9 @@ class ConnectHandler(SessionHandler):
             raise TooManyStreams(Rejection.USER)
         next(iter(streams)).close(CloseReason.REPLACED)
 
-    def _last_event_id(self) -> str | None:
-        return self.request.headers.get("Last-Event-ID") or self.get_query_argument("lastEventId", None)
+    def _last_event_id(self) -> str:
+        sent = self.request.query_arguments.get("lastEventId", [b""])[-1]
+        return self.request.headers.get("Last-Event-ID") or sent.decode(errors="replace")
 
     def _beginning(self, stream: Stream, request: resume.Request, past: Past) -> Iterator[bytes | Message]:
         server = self.server
@@ -151,7 +156,6 @@ class ConnectHandler(SessionHandler):
         yield "Cache-Control", "no-store"
         yield "X-Accel-Buffering", "no"
         yield "X-Content-Type-Options", "nosniff"
-        yield "Connection", "close"  # what comes behind this request is thrown away, and the stream's end is the end
         if self.server.settings.compression:
             yield "Vary", "Accept-Encoding"
         if encoding is Encoding.GZIP:
@@ -160,6 +164,7 @@ class ConnectHandler(SessionHandler):
 
     def _head(self, encoding: Encoding) -> bytes:
         lines = ["HTTP/1.1 200 OK", f"Date: {http_date(self.server.clocks.wall())}"]
+        lines.append("Connection: close")  # what comes behind this request is thrown away, and its end is the end
         lines += [f"{name}: {value}" for name, value in self._stream_headers(encoding)]
         if encoding is not Encoding.BARE:
             lines.append("Transfer-Encoding: chunked")

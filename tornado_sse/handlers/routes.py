@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tornado.routing import URLSpec
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
 
 from tornado_sse.handlers.base import NotFoundHandler
 from tornado_sse.handlers.connect import ConnectHandler
@@ -11,6 +11,7 @@ from tornado_sse.handlers.demo import demo_routes
 from tornado_sse.handlers.disconnect import DisconnectHandler
 from tornado_sse.handlers.document import DocumentHandler
 from tornado_sse.handlers.health import HealthHandler, MetricsHandler, ReadyHandler
+from tornado_sse.handlers.malformed import GuardedApplication
 from tornado_sse.handlers.publish import PublishHandler
 from tornado_sse.handlers.send import SendHandler
 from tornado_sse.handlers.sessions import RefreshHandler, SessionsHandler
@@ -46,9 +47,9 @@ def admin_routes(server: "Node") -> list[URLSpec]:
     return _specs(ADMIN, server)
 
 
-def application(server: "Node", routes: list[URLSpec]) -> Application:
+def application(server: "Node", routes: list[URLSpec]) -> GuardedApplication:
     """Make an application that answers only these routes. It logs no requests: paths and queries hold credentials."""
-    return Application(
+    return GuardedApplication(
         routes,
         default_handler_class=NotFoundHandler,
         default_handler_args={"server": server},

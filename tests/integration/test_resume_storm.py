@@ -84,19 +84,19 @@ def scarce() -> Storm:
 
 def test_with_enough_history_every_client_gets_every_message_once_and_in_order(ample: Storm) -> None:
     assert ample.holes() == 0
-    assert ample.resumes() > STREAMS
+    assert ample.resumes() > STREAMS / 4
     assert ample.run.ledger.duplicates
 
 
 def test_with_too_little_history_every_hole_is_told_and_no_other(scarce: Storm) -> None:
     assert scarce.holes() > 0
-    assert scarce.resumes() > STREAMS
+    assert scarce.resumes() > STREAMS / 4
 
 
 def test_the_storm_is_one(ample: Storm) -> None:
     """Cuts come before the first byte, in the middle, and in silence; by RST and by FIN."""
-    for outcome in ("cut by size", "cut by time", "stalled", "nothing read"):
-        assert ample.run.figures[outcome] > STREAMS / 10, outcome
+    for outcome in ("cut by size", "cut by time", "lulls", "nothing read"):
+        assert ample.run.figures[outcome] > STREAMS / 20, outcome
     assert ample.run.figures["finished"] == STREAMS
     assert ample.reasons.total() > STREAMS
 
@@ -131,8 +131,8 @@ def delay(blocks: list[Block], index: int) -> None:
 
 
 def spoiled(storm: Storm, fault: Fault, *, every: int, gaps: bool) -> list[Client]:
-    """Copy the clients, with the fault in each so many of the messages that they recorded, or of the gaps."""
-    clients = [copy(client) for client in storm.run.clients]
+    """Copy some clients, with the fault in each so many of the messages that they recorded, or of the gaps."""
+    clients = [copy(client) for client in storm.run.clients[:40]]
     for client in clients:
         client.connections = [Connection(each.after, list(each.blocks)) for each in client.connections]
     places = [

@@ -1,0 +1,86 @@
+"""What only the broker in memory promises."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from support import FakeClock, sequences
+from tornado_sse import topic
+from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.memory import MemoryBroker
+from tornado_sse.history import History
+from tornado_sse.message import Draft, Message
+
+USER = topic.user("u")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> MemoryBroker:
+    history = History(size=3, ttl=60, max_bytes=10**6, clock=clock)
+    return MemoryBroker(history, idempotency_window=10, clock=clock)
+
+
+def test_messages_are_delivered_before_publish_returns_in_one_call(broker: MemoryBroker, clock: FakeClock) -> None:
+    calls: list[Sequence[Message]] = []
+
+    async def scenario() -> None:
+        await broker.start(calls.append, lambda _: None)
+        await broker.subscribe([USER])
+        await broker.publish([Draft((USER,), "1"), Draft((USER,), "2")])
+        broker.unsubscribe([USER])
+
+    asyncio.run(scenario())
+    assert [sequences(call) for call in calls] == [[1, 2]]
+    assert {message.accepted_at for message in calls[0]} == {clock.now}
+
+
+def test_a_command_is_carried_out_at_once(broker: MemoryBroker) -> None:
+    commands: list[Disconnect] = []
+
+    async def scenario() -> None:
+        await broker.start(lambda _: None, commands.append)
+        await broker.announce(Disconnect("u", "s"))
+        await broker.close()
+        await broker.announce(Disconnect("u", "t"))
+
+    asyncio.run(scenario())
+    assert commands == [Disconnect("u", "s")]
+
+
+def test_a_broker_that_is_not_started_keeps_what_is_published(broker: MemoryBroker) -> None:
+    async def scenario() -> list[int]:
+        await broker.publish([Draft((USER,), str(number), idempotency_key=str(number)) for number in range(5)])
+        past = await broker.replay([USER], 0)
+        assert (past.upto, past.lost) == (5, 2)
+        assert await broker.replay([USER], None) == await broker.replay([USER], 5)
+        return sequences(past.messages)
+
+    assert asyncio.run(scenario()) == [3, 4, 5]
+
+
+def test_a_key_seen_before_is_told_with_its_first_position(broker: MemoryBroker, clock: FakeClock) -> None:
+    async def publish() -> tuple[int, bool]:
+        (result,) = await broker.publish([Draft((USER,), "x", idempotency_key="k")])
+        return result.position.sequence, result.duplicate
+
+    assert asyncio.run(publish()) == (1, False)
+    clock.advance(9)
+    assert asyncio.run(publish()) == (1, True)
+    clock.advance(1)
+    assert asyncio.run(publish()) == (2, False)
+
+
+def test_each_broker_has_an_epoch_of_its_own(clock: FakeClock) -> None:
+    history = History(size=3, ttl=60, max_bytes=10**6, clock=clock)
+    epochs = {MemoryBroker(history, idempotency_window=10).epoch for _ in range(20)}
+    assert len(epochs) == 20
+
+
+def test_memory_is_always_up(broker: MemoryBroker) -> None:
+    assert broker.health().up

@@ -1,0 +1,107 @@
+"""Bodies that are too large, too slow or cut: on sockets, for only there one sees what a client sees."""
+
+import json
+
+import pytest
+
+from server_support import Client, Response, Served, serving
+
+LIMIT = 10_000
+SETTINGS = {"max_body_bytes": LIMIT, "max_message_bytes": 100}
+TOO_LARGE = {"message": f"the body is above {LIMIT} bytes", "status": "REQUEST_ENTITY_TOO_LARGE"}
+MESSAGE = json.dumps({"to": "all", "data": "hello"}).encode()
+
+
+async def begin(node: Served, **headers: str) -> Client:
+    """Send the head of a publish, and no body."""
+    client = await node.client()
+    every = node.bearer() | {"Content-Type": "application/json"}
+    await client.request("/sse/publish", every | {k.replace("_", "-"): v for k, v in headers.items()}, method="POST")
+    return client
+
+
+async def good(node: Served) -> Response:
+    return await node.ask("/sse/publish", {"Content-Type": "application/json"}, method="POST", body=MESSAGE)
+
+
+@pytest.mark.gen_test
+async def test_a_body_at_the_limit_is_read() -> None:
+    async with serving(**SETTINGS) as node:
+        response = await node.ask("/sse/publish", method="POST", body=MESSAGE.ljust(LIMIT))
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, 8 * LIMIT])
+@pytest.mark.gen_test
+async def test_a_body_somewhat_too_large_is_read_to_its_end_and_answered(size: int) -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Content_Length=str(size))
+        await client.send(b" " * (size - 1))
+        await client.send(b" ")
+        response = await client.response()
+        assert (response.status, response.json()) == (413, TOO_LARGE)
+        await client.request("/healthz")
+        assert (await client.response()).status == 200, "the connection is still good"
+
+
+@pytest.mark.parametrize("length", [8 * LIMIT + 1, 10**12, 10**18 - 1])
+@pytest.mark.gen_test
+async def test_a_body_declared_far_too_large_is_answered_at_once(length: int) -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Content_Length=str(length))
+        response = await client.response()
+        assert (response.status, response.json()) == (413, TOO_LARGE)
+        assert await client.read() == b"", "nothing more is read, and nothing is said on top"
+        assert (await good(node)).status == 200
+
+
+@pytest.mark.parametrize("length", ["1" + "0" * 18, "9" * 5000, "-1", "x", "1.5"])
+@pytest.mark.gen_test
+async def test_a_length_that_is_nonsense_is_400(length: str) -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Content_Length=length)
+        assert (await client.read_all()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert (await good(node)).status == 200
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.gen_test
+async def test_a_body_in_chunks_is_read() -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Transfer_Encoding="chunked")
+        await client.send(chunk(MESSAGE[:5]) + chunk(MESSAGE[5:]) + b"0\r\n\r\n")
+        assert (await client.response()).status == 200
+
+
+@pytest.mark.gen_test
+async def test_chunks_somewhat_too_large_are_read_to_their_end_and_answered() -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Transfer_Encoding="chunked")
+        await client.send(chunk(b" " * LIMIT) * 2 + b"0\r\n\r\n")
+        response = await client.response()
+        assert (response.status, response.json()) == (413, TOO_LARGE)
+
+
+@pytest.mark.gen_test
+async def test_chunks_without_end_are_answered_while_they_come() -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Transfer_Encoding="chunked")
+        for _ in range(9):
+            await client.send(chunk(b" " * LIMIT))
+        response = await client.response()
+        assert (response.status, response.json()) == (413, TOO_LARGE)
+        assert await client.read() == b""
+        assert (await good(node)).status == 200
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_in_the_middle_does_no_harm() -> None:
+    async with serving(**SETTINGS) as node:
+        client = await begin(node, Content_Length="50")
+        await client.send(b" " * 20)
+        client.close()
+        assert (await good(node)).status == 200
+        assert node.server.stats.messages_published["accepted"] == 1

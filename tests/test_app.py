@@ -1,0 +1,91 @@
+"""The server as a part of somebody else's application."""
+
+import ast
+from collections.abc import Awaitable
+from typing import cast
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.web import Application, RequestHandler
+
+from server_support import SECRET, Client, Clock, bearer, serving
+from tornado_sse import app as module
+from tornado_sse.app import EventServer
+from tornado_sse.brokers.memory import MemoryBroker
+from tornado_sse.config import Settings
+from tornado_sse.history import History
+
+
+class Shop(RequestHandler):
+    """A route that was there before us."""
+
+    def get(self) -> None:
+        self.write("shop")
+
+
+@pytest.fixture
+def app() -> Application:
+    return Application([("/", Shop)], log_function=lambda _: None)
+
+
+def documented_lines() -> str:
+    """The three lines that the module's documentation shows."""
+    lines = [line.strip() for line in str(module.__doc__).splitlines() if line.startswith("    ")]
+    assert len(lines) == 3
+    return "\n".join(lines)
+
+
+@pytest.mark.gen_test
+async def test_three_lines_put_it_into_an_application(app: Application, http_client: AsyncHTTPClient, base_url: str) -> None:
+    lines = documented_lines().replace("jwt_secret=...", "jwt_secret=SECRET")
+    names = {"EventServer": EventServer, "Settings": Settings, "SECRET": SECRET, "application": app}
+    code = compile(lines, "<documentation>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    await cast("Awaitable[None]", eval(code, names))  # noqa: S307 - our own documentation
+    events = cast("EventServer", names["events"])
+
+    client = await Client.to(int(base_url.rpartition(":")[2]))
+    await client.request("/sse/connect/s1", bearer() | {"Last-Event-ID": f"{events.broker.epoch}-0"})
+    await client.streaming()
+    assert (await client.event()).json() == {"order": 7}
+    await events.publish("all", "live")
+    assert await client.data() == "live"
+    assert (await http_client.fetch(base_url + "/")).body == b"shop"
+    assert (await http_client.fetch(base_url + "/healthz")).code == 200
+    await events.close()
+    assert [block.event for block in await client.rest()] == ["stream-closing"]
+    client.close()
+
+
+@pytest.mark.gen_test
+async def test_a_request_starts_it_as_well(app: Application, http_client: AsyncHTTPClient, base_url: str) -> None:
+    events = EventServer(Settings(jwt_secret=SECRET))
+    app.add_handlers(r".*", events.routes())
+    assert not events.ready
+    await http_client.fetch(base_url + "/healthz")
+    assert events.ready
+    await events.close()
+
+
+@pytest.mark.gen_test
+async def test_a_broker_may_be_brought_along(clock: Clock) -> None:
+    broker = MemoryBroker(History(size=1, ttl=1, max_bytes=1000, clock=clock), idempotency_window=1, clock=clock)
+    async with serving(clock, broker) as node:
+        assert node.server.broker is broker
+        assert (await node.server.publish("all", "hello")).position.epoch == broker.epoch
+
+
+@pytest.mark.gen_test
+async def test_settings_reach_the_history(clock: Clock) -> None:
+    async with serving(clock, history_size=0) as node:
+        first = (await node.server.publish("all", "one")).position
+        await node.server.publish("all", "two")
+        client = await node.connect(headers={"Last-Event-ID": str(first)})
+        assert (await client.event()).json()["reason"] == "evicted"
+
+
+def test_admin_routes_are_others() -> None:
+    events = EventServer(Settings(jwt_secret=SECRET))
+    public = {route.regex.pattern for route in events.routes()}
+    admin = {route.regex.pattern for route in events.admin_routes()}
+    assert "/metrics$" in admin - public
+    assert "/sse/publish$" in public - admin

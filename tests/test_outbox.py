@@ -1,0 +1,563 @@
+"""A stream's backlog: whatever the socket takes, what comes out is whole events, in order, and every hole is told."""
+
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from support import Event, dechunk, make_message, read_events, sequence_of
+from tornado_sse.event import GZIP_HEADER, LAST_CHUNK, Encoding, Frame, encode
+from tornado_sse.message import Message
+from tornado_sse.outbox import WRITE_SIZE, Bounds, Dropped, Outbox, Overflow, SlowPolicy
+from tornado_sse.topic import user
+
+GAP = "stream-gap"
+SIZE = len(make_message(1).frame.body)
+NOTICE = Frame(encode("n", event="stream-note"))
+
+
+def tell_gap(first: int, last: int) -> Frame:
+    return Frame(encode(f"{first}..{last}", event=GAP))
+
+
+def new_outbox(
+    policy: SlowPolicy = SlowPolicy.DISCONNECT,
+    *,
+    max_bytes: int = 3 * SIZE,
+    max_age: float = 10,
+    encoding: Encoding = Encoding.BARE,
+    held: bool = False,
+) -> Outbox:
+    outbox = Outbox(Bounds(max_bytes, max_age, policy), encoding, 0.0, tell_gap)
+    if not held:
+        outbox.release((), 0)
+    return outbox
+
+
+def push(outbox: Outbox, *numbers: int, now: float = 0.0, key: str | None = None) -> Dropped:
+    """Push messages that are encoded in `SIZE` bytes each."""
+    messages = gaps = 0
+    for number in numbers:
+        dropped = outbox.push(make_message(number, key=key), now)
+        messages, gaps = messages + dropped.messages, gaps + dropped.gaps
+    return Dropped(messages, gaps)
+
+
+def take(outbox: Outbox, count: int, now: float = 0.0) -> bytes:
+    data = outbox.pending()[:count]
+    outbox.wrote(len(data), now)
+    return data
+
+
+def drain(outbox: Outbox, now: float = 0.0) -> bytes:
+    return b"".join(iter(lambda: take(outbox, 10**9, now), b""))
+
+
+def told(body: bytes) -> list[int | str]:
+    """What a client sees: sequences, and the data of notices."""
+    return [event.data if event.name.startswith("stream-") else sequence_of(event) for event in read_events(body)]
+
+
+def waiting(outbox: Outbox) -> list[int | str]:
+    return told(drain(outbox))
+
+
+# What leaves
+
+
+def test_messages_leave_in_order() -> None:
+    outbox = new_outbox()
+    push(outbox, 1, 2)
+    outbox.notice(NOTICE)
+    push(outbox, 3)
+    outbox.raw(b":end\n\n")
+    assert (len(outbox), outbox.bytes) == (5, 3 * SIZE)
+    body = drain(outbox)
+    assert told(body) == [1, 2, "n", 3]
+    assert body.endswith(b":end\n\n")
+    assert (len(outbox), outbox.bytes, outbox.pending()) == (0, 0, b"")
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+def test_every_split_of_the_bytes_gives_the_same_stream(encoding: Encoding) -> None:
+    whole = b"".join([make_message(1).frame.encoded(encoding), NOTICE.encoded(encoding)])
+    rest = make_message(2).frame.encoded(encoding)
+    for cut in range(len(whole) + 1):
+        for second in range(len(whole) + len(rest) - cut + 1):
+            outbox = new_outbox(encoding=encoding, max_bytes=1000)
+            push(outbox, 1)
+            outbox.notice(NOTICE)
+            out = take(outbox, cut)
+            push(outbox, 2)
+            out += take(outbox, second)
+            assert out + drain(outbox) == whole + rest
+
+
+def test_writes_are_counted_when_a_message_is_out_whole() -> None:
+    outbox = new_outbox()
+    push(outbox, 1, 2)
+    outbox.notice(NOTICE)
+    push(outbox, 3)
+    assert outbox.wrote(SIZE - 1, 0) == 0
+    assert outbox.wrote(1, 0) == 1
+    assert outbox.wrote(0, 0) == 0
+    assert outbox.wrote(SIZE + len(NOTICE.body) + 5, 0) == 1
+    assert outbox.wrote(SIZE - 5, 0) == 1
+
+
+@pytest.mark.parametrize("sent", range(SIZE))
+def test_a_message_may_begin_to_leave_before_it_waits(sent: int) -> None:
+    outbox = new_outbox()
+    outbox.push(make_message(1), 0, sent)
+    push(outbox, 2)
+    assert outbox.bytes == 2 * SIZE
+    assert make_message(1).frame.body[:sent] + drain(outbox) == b"".join(make_message(n).frame.body for n in (1, 2))
+
+
+def test_writes_are_of_a_good_size() -> None:
+    outbox = new_outbox(max_bytes=10**9)
+    body = b""
+    for number in range(1, 400):
+        message = make_message(number, data="x" * 1000)
+        outbox.push(message, 0)
+        body += message.frame.body
+    writes = list(iter(lambda: take(outbox, 10**9), b""))
+    assert all(WRITE_SIZE <= len(write) < WRITE_SIZE + 1100 for write in writes[:-1])
+    assert b"".join(writes) == body
+
+
+def test_a_message_larger_than_a_write_leaves_as_it_is() -> None:
+    outbox = new_outbox(max_bytes=10**9)
+    message = make_message(1, data="x" * 2 * WRITE_SIZE)
+    outbox.push(message, 0)
+    push(outbox, 2)
+    assert outbox.pending() == message.frame.body
+    assert waiting(outbox) == [1, 2]
+
+
+# Held, and released with the past
+
+
+def test_nothing_leaves_before_the_past_is_there() -> None:
+    outbox = new_outbox(held=True)
+    push(outbox, 4)
+    outbox.notice(NOTICE)
+    assert (outbox.pending(), outbox.held) == (b"", True)
+    assert outbox.expire(1000) == Dropped()
+    outbox.release([b":head\n\n", make_message(1), make_message(3)], 3)
+    assert outbox.held is False
+    body = drain(outbox)
+    assert body.startswith(b":head\n\n")
+    assert told(body) == [1, 3, 4, "n"]
+
+
+def test_live_messages_that_the_past_holds_are_ignored() -> None:
+    outbox = new_outbox(held=True)
+    push(outbox, 1, 2, 3)
+    outbox.release([make_message(1), make_message(2)], 2)
+    assert outbox.bytes == SIZE
+    push(outbox, 2)
+    assert waiting(outbox) == [1, 2, 3]
+
+
+def test_messages_up_to_the_floor_that_come_later_are_ignored() -> None:
+    outbox = new_outbox(held=True)
+    outbox.release([make_message(1), make_message(5)], 5)
+    assert push(outbox, 3, 4, 5) == Dropped()
+    push(outbox, 6)
+    assert waiting(outbox) == [1, 5, 6]
+
+
+def test_a_long_past_counts_for_nothing() -> None:
+    outbox = new_outbox(max_bytes=SIZE, held=True)
+    outbox.release([make_message(number) for number in range(1, 9)], 8)
+    assert outbox.bytes == 0
+    push(outbox, 9)
+    assert outbox.bytes == SIZE
+    assert waiting(outbox) == list(range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("floor", "expected"),
+    [
+        (0, ["1..3", 4]),
+        (1, [1, "2..3", 4]),
+        (2, [1, 2, "3..3", 4]),
+        (3, [1, 2, 3, 4]),
+        (4, [1, 2, 3, 4]),
+    ],
+)
+def test_what_was_dropped_while_held_is_told_only_where_the_past_does_not_hold_it(
+    floor: int, expected: list[int | str]
+) -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST, max_bytes=SIZE, held=True)
+    push(outbox, 1, 2, 3, 4)
+    outbox.release([make_message(number) for number in range(1, floor + 1)], floor)
+    assert waiting(outbox) == expected
+
+
+# The bound in bytes
+
+
+@pytest.mark.parametrize("policy", [SlowPolicy.DISCONNECT, SlowPolicy.CONFLATE])
+def test_past_the_bound_the_stream_ends(policy: SlowPolicy) -> None:
+    outbox = new_outbox(policy)
+    push(outbox, 1, 2, 3)
+    with pytest.raises(Overflow):
+        push(outbox, 4)
+
+
+def test_notices_are_outside_the_bounds() -> None:
+    outbox = new_outbox(max_bytes=SIZE)
+    for _ in range(100):
+        outbox.notice(NOTICE)
+    push(outbox, 1)
+    assert outbox.bytes == SIZE
+
+
+def test_dropping_tells_one_gap_that_grows() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST)
+    assert push(outbox, 2, 4, 5) == Dropped()
+    assert push(outbox, 7) == Dropped(1, 1)
+    assert push(outbox, 8, 9) == Dropped(2, 0)
+    assert outbox.bytes == 3 * SIZE
+    assert waiting(outbox) == ["2..5", 7, 8, 9]
+
+
+def test_what_is_half_written_is_not_dropped() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST)
+    push(outbox, 1, 2, 3)
+    begun = take(outbox, 5)
+    assert push(outbox, 4, 5) == Dropped(2, 1)
+    assert told(begun + drain(outbox)) == [1, "2..3", 4, 5]
+
+
+def test_a_gap_that_is_half_written_is_not_changed() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST)
+    push(outbox, 1, 2, 3, 4)
+    begun = take(outbox, 5)
+    assert push(outbox, 5, 6) == Dropped(2, 1)
+    assert told(begun + drain(outbox)) == ["1..1", "2..3", 4, 5, 6]
+
+
+def test_notices_and_the_past_stay_where_they_are() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST, held=True)
+    outbox.release([make_message(1)], 1)
+    push(outbox, 2)
+    outbox.notice(NOTICE)
+    push(outbox, 3, 4)
+    assert push(outbox, 5, 6) == Dropped(2, 2)
+    assert waiting(outbox) == [1, "2..2", "n", "3..3", 4, 5, 6]
+
+
+def test_the_newest_message_is_kept_whatever_its_size() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST)
+    push(outbox, 1, 2)
+    assert outbox.push(make_message(3, data="x" * 100), 0) == Dropped(2, 1)
+    assert waiting(outbox) == ["1..2", 3]
+
+
+# Conflation
+
+
+def test_of_the_messages_with_one_key_the_newest_stays() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE)
+    push(outbox, 1, key="a")
+    push(outbox, 2, key="b")
+    assert push(outbox, 3, 4, 5, key="a") == Dropped(messages=3)
+    assert outbox.bytes == 2 * SIZE
+    assert waiting(outbox) == [2, 5]
+
+
+def test_messages_without_a_key_are_never_conflated() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE)
+    assert push(outbox, 1, 2) == Dropped()
+    assert push(outbox, 3, key="a") == Dropped()
+    assert waiting(outbox) == [1, 2, 3]
+
+
+def test_one_key_in_two_topics_is_two_keys() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE)
+    push(outbox, 1, key="a")
+    assert outbox.push(make_message(2, user("u"), key="a"), 0) == Dropped()
+    assert waiting(outbox) == [1, 2]
+
+
+def test_conflation_spares_what_is_half_written_and_the_past() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE, held=True)
+    outbox.release([make_message(1, key="a")], 1)
+    assert push(outbox, 2, key="a") == Dropped()
+    begun = take(outbox, SIZE + 5)
+    outbox.notice(NOTICE)
+    assert push(outbox, 3, key="a") == Dropped()
+    assert push(outbox, 4, key="a") == Dropped(1)
+    assert told(begun + drain(outbox)) == [1, 2, "n", 4]
+
+
+def test_other_policies_do_not_conflate() -> None:
+    for policy in (SlowPolicy.DISCONNECT, SlowPolicy.DROP_OLDEST):
+        outbox = new_outbox(policy)
+        push(outbox, 1, 2, key="a")
+        assert waiting(outbox) == [1, 2]
+
+
+# The bound in age
+
+
+@pytest.mark.parametrize("policy", [SlowPolicy.DISCONNECT, SlowPolicy.CONFLATE])
+def test_a_message_that_waited_too_long_ends_the_stream(policy: SlowPolicy) -> None:
+    outbox = new_outbox(policy)
+    push(outbox, 1, now=5.0)
+    assert outbox.expire(14.9) == Dropped()
+    with pytest.raises(Overflow):
+        outbox.expire(15.0)
+
+
+def test_an_empty_backlog_has_no_age() -> None:
+    assert new_outbox().expire(1e9) == Dropped()
+
+
+def test_a_message_that_waited_too_long_is_dropped_and_told() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST)
+    push(outbox, 1, now=0.0)
+    push(outbox, 2, now=4.0)
+    push(outbox, 3, now=8.0)
+    assert outbox.expire(9.9) == Dropped()
+    assert outbox.expire(10.0) == Dropped(1, 1)
+    assert outbox.expire(14.0) == Dropped(1, 0)
+    assert outbox.bytes == SIZE
+    assert outbox.expire(1000.0) == Dropped()
+    assert waiting(outbox) == ["1..2", 3]
+
+
+def test_dropping_by_age_spares_what_is_half_written() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST)
+    push(outbox, 1, 2, 3)
+    begun = take(outbox, 5)
+    assert outbox.expire(10.0) == Dropped(1, 1)
+    assert told(begun + drain(outbox)) == [1, "2..2", 3]
+
+
+def test_messages_behind_the_past_are_as_old_as_its_end() -> None:
+    outbox = new_outbox(held=True)
+    outbox.release([make_message(1), make_message(2)], 2)
+    push(outbox, 3, now=1.0)
+    take(outbox, SIZE, now=9.0)
+    assert outbox.expire(15.0) == Dropped()
+    take(outbox, SIZE, now=16.0)
+    assert outbox.expire(25.9) == Dropped()
+    with pytest.raises(Overflow):
+        outbox.expire(26.0)
+
+
+def test_dropped_messages_behind_the_past_are_as_old_as_its_end() -> None:
+    outbox = new_outbox(SlowPolicy.DROP_OLDEST, held=True)
+    outbox.release([make_message(1)], 1)
+    push(outbox, 2, 3, 4, 5, 6, now=1.0)
+    take(outbox, SIZE, now=8.0)
+    assert outbox.expire(17.9) == Dropped()
+    assert outbox.expire(18.0) == Dropped(2, 0)
+    assert waiting(outbox) == ["2..5", 6]
+
+
+@pytest.mark.parametrize("policy", list(SlowPolicy))
+def test_a_past_that_does_not_move_ends_the_stream(policy: SlowPolicy) -> None:
+    outbox = new_outbox(policy, held=True)
+    outbox.release([make_message(1), make_message(2)], 2)
+    outbox.wrote(5, 3.0)
+    outbox.wrote(0, 12.0)
+    assert outbox.expire(12.9) == Dropped()
+    with pytest.raises(Overflow):
+        outbox.expire(13.0)
+
+
+# Cut
+
+
+def test_a_cut_leaves_the_rest_of_what_is_half_written() -> None:
+    outbox = new_outbox(max_bytes=100 * SIZE)
+    push(outbox, 1, 2, 3)
+    outbox.notice(NOTICE)
+    begun = take(outbox, SIZE + 5)
+    assert outbox.cut() == 1
+    assert outbox.bytes == 0
+    outbox.raw(LAST_CHUNK)
+    rest = drain(outbox)
+    assert told((begun + rest).removesuffix(LAST_CHUNK)) == [1, 2]
+    assert outbox.bytes == 0
+
+
+def test_a_cut_between_two_messages_leaves_nothing() -> None:
+    outbox = new_outbox(held=True)
+    outbox.release([make_message(1), make_message(2)], 2)
+    push(outbox, 3)
+    take(outbox, SIZE)
+    assert outbox.cut() == 2
+    assert (len(outbox), outbox.bytes, outbox.pending()) == (0, 0, b"")
+
+
+class Backlog(RuleBasedStateMachine):
+    """Anything that may happen to a backlog, in any order, and then a client that reads what came of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.wire = b""
+        self.published: list[Message] = []  # all messages of the stream's topics
+        self.pushed = 0  # how many of them fan-out has come to
+        self.past = 0  # how many of them the past held
+        self.notices = self.dropped = self.gaps = self.lost = self.written = 0
+        self.dropped_in_vain = False
+        self.closed = False
+
+    @initialize(
+        policy=st.sampled_from(SlowPolicy), encoding=st.sampled_from(Encoding), max_bytes=st.sampled_from([100, 400])
+    )
+    def begin(self, policy: SlowPolicy, encoding: Encoding, max_bytes: int) -> None:
+        self.bounds = Bounds(max_bytes, 10.0, policy)
+        self.encoding = encoding
+        self.outbox = Outbox(self.bounds, encoding, self.now, tell_gap)
+
+    @rule(step=st.integers(1, 3), size=st.integers(0, 60), key=st.sampled_from([None, None, "a", "b"]))
+    def publish(self, step: int, size: int, key: str | None) -> None:
+        last = self.published[-1].sequence if self.published else 0
+        self.published.append(make_message(last + step, data="x" * size, key=key))
+
+    @precondition(lambda self: self.pushed < len(self.published) and not self.closed)
+    @rule(part=st.floats(0, 0.99))
+    def push(self, part: float) -> None:
+        message = self.published[self.pushed]
+        data = message.frame.encoded(self.encoding)
+        goes_directly = not self.outbox.held and not len(self.outbox) and message.sequence > self.outbox.floor
+        sent = int(part * len(data)) if goes_directly else 0
+        self.wire += data[:sent]
+        self.pushed += 1
+        try:
+            self.count(self.outbox.push(message, self.now, sent))
+        except Overflow:
+            assert self.bounds.policy is not SlowPolicy.DROP_OLDEST
+            self.close()
+        else:
+            keeps_the_newest = self.bounds.policy is SlowPolicy.DROP_OLDEST and len(self.live()) <= 2
+            assert self.outbox.bytes <= self.bounds.max_bytes or keeps_the_newest
+
+    @precondition(lambda self: not self.closed)
+    @rule()
+    def notice(self) -> None:
+        self.outbox.notice(NOTICE)
+        self.notices += 1
+
+    @precondition(lambda self: self.outbox.held and not self.closed)
+    @rule(share=st.floats(0, 1))
+    def release(self, share: float) -> None:
+        past = self.published[: round(share * len(self.published))]
+        floor = past[-1].sequence if past else 0
+        dropped = self.dropped_while_held()
+        assert len(dropped) == self.dropped
+        self.dropped -= sum(message.sequence <= floor for message in dropped)
+        self.dropped_in_vain = self.dropped < len(dropped)
+        self.outbox.release([NOTICE.encoded(self.encoding), *past], floor)
+        self.past = len(past)
+        self.notices += 1
+
+    def dropped_while_held(self) -> list[Message]:
+        pushed = self.published[: self.pushed]
+        if self.bounds.policy is not SlowPolicy.CONFLATE:
+            return pushed[: self.dropped]
+        later = [{message.key for message in pushed[index + 1 :]} for index in range(len(pushed))]
+        return [one for one, keys in zip(pushed, later, strict=True) if one.key is not None and one.key in keys]
+
+    @rule(count=st.integers(0, 400))
+    def write(self, count: int) -> None:
+        data = self.outbox.pending()[:count]
+        self.wire += data
+        self.written += self.outbox.wrote(len(data), self.now)
+
+    @precondition(lambda self: not self.closed)
+    @rule(seconds=st.sampled_from([0.5, 4.0, 11.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        try:
+            self.count(self.outbox.expire(self.now))
+        except Overflow:
+            self.close()
+
+    def count(self, dropped: Dropped) -> None:
+        self.dropped += dropped.messages
+        self.gaps += dropped.gaps
+
+    def close(self) -> None:
+        self.closed = True
+        self.lost = self.outbox.cut()
+        assert self.outbox.bytes == 0
+
+    def live(self) -> list[int]:
+        return [len(entry.data) for entry in self.outbox._entries if entry.live_since is not None]
+
+    @invariant()
+    def bytes_are_those_of_the_live_messages(self) -> None:
+        assert self.outbox.bytes == sum(self.live())
+
+    def teardown(self) -> None:
+        if self.outbox.held and not self.closed:
+            self.release(0.5)
+        while not self.closed and self.pushed < len(self.published):
+            self.push(0.5)
+        while self.outbox.pending():
+            self.write(7)
+        assert self.outbox.held or (len(self.outbox), self.outbox.bytes) == (0, 0)
+        self.check(self.read())
+
+    def read(self) -> list[Event]:
+        if self.encoding is Encoding.BARE:
+            return read_events(self.wire)
+        body = b"".join(dechunk(self.wire))
+        if self.encoding is Encoding.GZIP:
+            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(b"".join(dechunk(GZIP_HEADER)) + body)
+        return read_events(body)
+
+    def check(self, events: list[Event]) -> None:
+        received = [sequence_of(event) for event in events if event.name == "message"]
+        assert len(received) == self.written
+        spans = [span(event) for event in events if event.name in ("message", GAP)]
+        assert all(last < first for (_, last), (first, _) in pairwise(spans)), (
+            "out of order, twice, or both told and sent"
+        )
+        if self.closed:
+            self.check_closed(received)
+            return
+        assert sum(event.name == "stream-note" for event in events) == self.notices
+        missing = [message for message in self.published if message.sequence not in received]
+        assert len(missing) == self.dropped
+        if self.bounds.policy is SlowPolicy.CONFLATE:
+            for message in missing:
+                newest = max(other.sequence for other in self.published if other.key == message.key)
+                assert message.key is not None
+                assert newest in received
+        else:
+            self.check_gaps([span(event) for event in events if event.name == GAP], missing)
+
+    def check_closed(self, received: list[int]) -> None:
+        if self.bounds.policy is SlowPolicy.DISCONNECT and not self.outbox.held:
+            live = [one for one in self.published[: self.pushed] if one.sequence > self.outbox.floor]
+            assert len(received) + self.lost == self.past + len(live)
+
+    def check_gaps(self, gaps: list[tuple[int, int]], missing: list[Message]) -> None:
+        covered = [one for first, last in gaps for one in self.published if first <= one.sequence <= last]
+        assert covered == missing
+        assert len(gaps) <= self.gaps if self.dropped_in_vain else len(gaps) == self.gaps
+
+
+def span(event: Event) -> tuple[int, int]:
+    """The first and last sequence that an event stands for."""
+    if event.name == GAP:
+        first, last = event.data.split("..")
+        return int(first), int(last)
+    return sequence_of(event), sequence_of(event)
+
+
+Backlog.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
+TestBacklog = Backlog.TestCase

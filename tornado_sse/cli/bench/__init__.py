@@ -1,0 +1,10 @@
+"""`tornado-sse bench`: a load generator for a deployment of one's own.
+
+command -> runner -> crew (in this process, or in workers) -> streams
+                  -> publisher
+pure, no sockets: histogram   marker   tally   wire (HTTP)   plan   report
+"""
+
+from tornado_sse.cli.bench.command import bench
+
+__all__ = ["bench"]

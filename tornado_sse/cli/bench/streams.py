@@ -1,0 +1,186 @@
+"""One stream's socket: connects, asks, and hands what arrives to its receiver."""
+
+import socket
+import ssl
+from collections.abc import Callable
+from ipaddress import ip_address
+from time import monotonic_ns
+from typing import Protocol
+
+import msgspec
+
+from tornado_sse.cli.bench import loop, marker, wire
+from tornado_sse.cli.bench.tally import Tally
+
+READ_BYTES = 65536
+"""Above a TLS record's size, so that none is left half read where epoll does not see it."""
+
+PORTS = 20_000
+"""Connections that one source address opens to one server; the kernel has some 28,000 ports to give."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A server's address as `socket.connect` takes it; `tls_name` None: without TLS."""
+
+    family: int
+    address: tuple[str, int]
+    tls_name: str | None = None
+
+    def source(self, index: int) -> str | None:
+        """Return the address that stream `index` comes from, None: what the kernel takes.
+
+        On loopback there are as many as we need, so that ports do not run out.
+        """
+        if index < PORTS or self.family != socket.AF_INET or not ip_address(self.address[0]).is_loopback:
+            return None
+        return str(ip_address("127.0.0.2") + index // PORTS)
+
+
+def resolve(host: str, port: int, *, tls: bool) -> Endpoint:
+    """Look a host up. Raises OSError."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return Endpoint(family, (str(address[0]), int(address[1])), host if tls else None)
+
+
+class Owner(Protocol):
+    """What a stream tells of itself."""
+
+    loop: loop.Loop
+    tally: Tally
+    endpoint: Endpoint
+    context: ssl.SSLContext | None
+
+    def opened(self, stream: "Stream") -> None:
+        """Its head is there."""
+
+    def failed(self, why: str) -> None:
+        """It did not open."""
+
+
+class Stream:
+    """One stream; `index` is among all of the run."""
+
+    __slots__ = ("_body", "_data", "_is_open", "_owner", "_receiver", "_request", "_socket", "index")
+
+    def __init__(self, owner: Owner, index: int, request: bytes, begin: bytes) -> None:
+        self.index = index
+        self._owner = owner
+        self._request = request
+        self._receiver = marker.Receiver(begin, owner.tally)
+        self._data = b""
+        self._body = wire.Body(chunked=False)
+        self._is_open = False
+        self._socket = socket.socket(owner.endpoint.family, socket.SOCK_STREAM)
+        self._socket.settimeout(0)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        endpoint = self._owner.endpoint
+        try:
+            if source := endpoint.source(self.index):
+                self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+                self._socket.bind((source, 0))
+            self._socket.connect(endpoint.address)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._end(_words(error))
+            return
+        self._watch(loop.WRITE, self._connected)
+
+    def close(self) -> None:
+        """Close it, whatever it was doing."""
+        self._owner.loop.forget(self._socket.fileno())
+        self._socket.close()
+
+    def _watch(self, events: int, handler: Callable[[], None]) -> None:
+        self._owner.loop.watch(self._socket.fileno(), events, handler)
+
+    def _connected(self) -> None:
+        context, endpoint = self._owner.context, self._owner.endpoint
+        if context is None:
+            self._ask()
+            return
+        self._owner.loop.forget(self._socket.fileno())  # wrapping takes the descriptor over, or closes it
+        try:
+            self._socket = context.wrap_socket(
+                self._socket, do_handshake_on_connect=False, server_hostname=endpoint.tls_name
+            )
+        except OSError as error:
+            self._end(_words(error))
+            return
+        self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        try:
+            self._socket.do_handshake()  # type: ignore[attr-defined]  # it is wrapped
+        except ssl.SSLWantReadError:
+            self._watch(loop.READ, self._shake_hands)
+        except OSError as error:
+            self._end(_words(error))
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        try:
+            self._socket.sendall(self._request)
+        except OSError as error:
+            self._end(_words(error))
+            return
+        self._request = b""
+        self._watch(loop.READ, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError as error:
+            self._end(_words(error))
+            return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        now = monotonic_ns()
+        try:
+            if not data:
+                self._end("the connection was closed without an answer")
+            elif self._is_open:
+                self._receive(data, now)
+            else:
+                self._read_head(data, now)
+        except wire.BadAnswer as bad:
+            self._end(str(bad))
+
+    def _read_head(self, data: bytes, now: int) -> None:
+        self._data += data
+        found = wire.split_head(self._data)
+        if found is None:
+            return
+        head, rest = found
+        if head.status != 200:  # noqa: PLR2004 - OK
+            self._end(head.explain(rest))
+        elif not head.is_event_stream:
+            self._end("the answer is no event stream")
+        else:
+            self._data = b""
+            self._is_open = True
+            self._body = wire.Body(chunked=head.chunked, length=head.length)
+            self._owner.opened(self)
+            self._receive(rest, now)
+
+    def _receive(self, data: bytes, now: int) -> None:
+        self._receiver.feed(self._body.feed(data), now)
+        if self._body.ended:
+            self._end("")
+
+    def _end(self, why: str) -> None:
+        self.close()
+        if self._is_open:
+            self._owner.tally.closed += 1
+        else:
+            self._owner.failed(why)
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
