@@ -16,7 +16,7 @@ run: install ## A server to try out; prints a link to a page where events arrive
 
 test: $(VENV)/installed-dev ## Every test, with coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

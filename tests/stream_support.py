@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from server_support import Clock, parse_block
+from client_support import parse_block
+from server_support import Clock
 from tornado_sse.event import Encoding
 from tornado_sse.message import Draft, Message
 from tornado_sse.outbox import Bounds, SlowPolicy

@@ -48,6 +48,8 @@ def sequences(messages: Sequence[Message]) -> list[int]:
 class FakeStream:
     """A stream as fan-out sees it. `takes` says how many bytes its socket takes; it may raise OSError."""
 
+    outbox: Outbox | None = None
+
     def __init__(
         self,
         user: str = "u",
@@ -60,7 +62,6 @@ class FakeStream:
         self.session = session
         self.channels = channels
         self.encoding = encoding
-        self.outbox: Outbox | None = None
         self.sent = 0
         self.takes = takes
         self.writes: list[bytes] = []

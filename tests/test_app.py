@@ -8,7 +8,8 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
 
-from server_support import SECRET, Client, Clock, bearer, serving
+from client_support import Client
+from server_support import SECRET, Clock, bearer, serving
 from tornado_sse import app as module
 from tornado_sse.app import EventServer
 from tornado_sse.brokers.memory import MemoryBroker

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from server_support import Clock, parse_block
+from client_support import parse_block
+from server_support import Clock
 from stream_support import SMALL, Bench, bench_with, received
 from tornado_sse import drain as module
 from tornado_sse.drain import closed_by, drain

@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from support import FakeClock, FakeStream, make_message
+
 from tornado_sse import topic
 from tornado_sse.event import GZIP_HEADER, Encoding
 from tornado_sse.fanout import SLICE, STRIDE, Fanout
@@ -39,8 +40,8 @@ class Bench:
         self.fanout: Fanout[FakeStream] = Fanout(self.hub, self.stats, self.loop.append, self.clock)
         self.last = 0
 
-    def open(self, *users: str, channels: tuple[str, ...] = (), **more: Encoding) -> list[FakeStream]:
-        streams = [FakeStream(user, channels=channels, **more) for user in users]
+    def open(self, *users: str, channels: tuple[str, ...] = (), encoding: Encoding = Encoding.BARE) -> list[FakeStream]:
+        streams = [FakeStream(user, channels=channels, encoding=encoding) for user in users]
         for stream in streams:
             self.hub.add(stream)
         return streams
@@ -257,7 +258,7 @@ def test_a_long_fan_out_leaves_turns_to_others(bench: Bench) -> None:
         bench.turn()
     # Each turn of the loop wrote to no more streams than two looks at the clock allow.
     assert others[0] == STRIDE
-    assert all(after - before <= STRIDE for before, after in zip(others, others[1:], strict=False))
+    assert all(after - before <= STRIDE for before, after in pairwise(others))
     assert all(stream.received == [1, 2] for stream in streams)
 
 

@@ -1,12 +1,13 @@
 """History: bounded in every way, and honest about what it no longer holds."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from support import FakeClock, make_message, sequences
+
 from tornado_sse import topic
 from tornado_sse.history import MAX_TOPICS, OVERHEAD, History
 from tornado_sse.message import Message
@@ -187,27 +188,25 @@ def test_memory_stays_bounded_however_many_topics_there_are() -> None:
 class Model:
     """The same rules over plain lists, slowly."""
 
-    def __init__(self, bench: Bench, size: int, ttl: float, max_bytes: int, max_topics: int) -> None:
-        self.clock = bench.clock
+    def __init__(self, clock: FakeClock, size: int, ttl: float, max_bytes: int, max_topics: int) -> None:
+        self.clock = clock
         self.size, self.ttl, self.max_bytes, self.max_topics = size, ttl, max_bytes, max_topics
         self.published: list[Message] = []
         self.kept: list[tuple[Topic, Message]] = []
+        self.lately: list[Topic] = []  # the quietest first
 
     def of(self, one: Topic) -> list[Message]:
         return [message for key, message in self.kept if key == one]
 
     def by_quiet(self) -> list[Topic]:
-        return sorted({one for one, _ in self.kept}, key=lambda one: self.ages.index(one))
+        return sorted({one for one, _ in self.kept}, key=self.lately.index)
 
-    def append(self, message: Message, ages: list[Topic]) -> None:
-        self.ages = ages
+    def append(self, message: Message) -> None:
         self.published.append(message)
         if message.expires_at == message.accepted_at:
             return
         for one in message.topics:
-            if one in ages:
-                ages.remove(one)
-            ages.append(one)
+            self.lately = [*(other for other in self.lately if other != one), one]
             self.kept.append((one, message))
             self.trim(one)
         self.make_room()
@@ -221,7 +220,8 @@ class Model:
 
     def make_room(self) -> None:
         for one in self.by_quiet():
-            self.trim(one) if self.of(one)[-1].accepted_at <= self.clock.now - self.ttl else None
+            if self.of(one)[-1].accepted_at <= self.clock.now - self.ttl:
+                self.keep(one, [])
         while len(self.by_quiet()) > self.max_topics:
             self.keep(self.by_quiet()[0], [])
         while self.bytes > self.max_bytes:
@@ -244,13 +244,33 @@ class Model:
         )
 
 
+class Publish(NamedTuple):
+    """A step: publish one message."""
+
+    topics: list[Topic]
+    ttl: float | None
+    length: int
+
+
+class Wait(NamedTuple):
+    """A step: let time pass."""
+
+    seconds: float
+
+
+class Ask(NamedTuple):
+    """A step: replay."""
+
+    topics: list[Topic]
+    after: int
+    upto: int
+
+
 SOME_TOPICS = st.lists(st.sampled_from([ALL, *TOPICS]), min_size=1, max_size=3, unique=True)
 STEPS = st.lists(
-    st.tuples(
-        st.just("publish"), SOME_TOPICS, st.sampled_from([None, None, None, 0.0, 3.0, 100.0]), st.integers(0, 300)
-    )
-    | st.tuples(st.just("wait"), st.sampled_from([0.5, 2.0, 6.0]))
-    | st.tuples(st.just("replay"), SOME_TOPICS, st.integers(0, 40), st.integers(0, 40)),
+    st.builds(Publish, SOME_TOPICS, st.sampled_from([None, None, None, 0.0, 3.0, 100.0]), st.integers(0, 300))
+    | st.builds(Wait, st.sampled_from([0.5, 2.0, 6.0]))
+    | st.builds(Ask, SOME_TOPICS, st.integers(0, 40), st.integers(0, 40)),
     max_size=40,
 )
 
@@ -258,20 +278,18 @@ STEPS = st.lists(
 @settings(max_examples=300)
 @given(STEPS, st.integers(0, 4), st.sampled_from([600, 1500, 10**6]), st.integers(1, 6))
 def test_it_replays_what_a_plain_model_does_and_no_hole_is_silent(
-    steps: list[tuple[str, list[Topic], float | None, int]], size: int, max_bytes: int, max_topics: int
+    steps: list[Publish | Wait | Ask], size: int, max_bytes: int, max_topics: int
 ) -> None:
     bench = Bench(size=size, ttl=10, max_bytes=max_bytes, max_topics=max_topics)
-    model = Model(bench, size, 10, max_bytes, max_topics)
-    ages: list[Topic] = []
+    model = Model(bench.clock, size, 10, max_bytes, max_topics)
     for step in steps:
-        match step:
-            case ("publish", topics, ttl, length):
-                model.append(bench.publish(*topics, data="x" * length, ttl=ttl), ages)
-                assert bench.history.bytes <= max_bytes
-            case ("wait", seconds):
-                bench.clock.advance(float(seconds))  # type: ignore[arg-type]
-            case (_, topics, after, upto):
-                check_replay(bench, model, topics, int(after or 0), min(upto, bench.last))
+        if isinstance(step, Publish):
+            model.append(bench.publish(*step.topics, data="x" * step.length, ttl=step.ttl))
+            assert bench.history.bytes <= max_bytes
+        elif isinstance(step, Wait):
+            bench.clock.advance(step.seconds)
+        else:
+            check_replay(bench, model, step.topics, step.after, min(step.upto, bench.last))
         assert bench.history.bytes == model.bytes
         assert len(bench.history._logs) <= max_topics
         assert len(bench.history._lost) <= max_topics

@@ -1,10 +1,14 @@
 import errno
 import gc
+import json
 import os
 import socket
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +16,9 @@ from structlog.testing import capture_logs
 from tornado.ioloop import IOLoop
 from tornado.web import Application, RequestHandler
 
-from server_support import Client, Clock, until
+from client_support import Client, until
+from serve_support import served
+from server_support import Clock
 from tornado_sse import listener as module
 from tornado_sse.listener import BACK_OFF, MAX_HEADER, Listener
 
@@ -235,3 +241,35 @@ async def test_an_error_nobody_foresaw_is_not_hidden() -> None:
         listener._accept(stand_in, 0)  # type: ignore[arg-type]
     listener.start()
     await listener.close()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_process_out_of_descriptors_lives_on_and_comes_back() -> None:
+    async with served(descriptors=64) as process:
+        stream = await process.opened()
+        publisher = await process.client()
+
+        async def publish(text: str) -> None:
+            body = json.dumps({"to": "all", "data": text}).encode()
+            head = process.bearer() | {"Content-Type": "application/json", "Content-Length": str(len(body))}
+            await publisher.request("/sse/publish", head, method="POST")
+            await publisher.send(body)
+            assert (await publisher.response()).status == 200
+            assert await stream.data() == text
+
+        await publish("before")
+        crowd = [await process.client() for _ in range(80)]
+        await process.until_logged("not accepting connections")
+        used, start = process.cpu_seconds(), time.monotonic()
+        await publish("in the middle of it")
+        lines = await process.until_logged("not accepting connections", 3)
+        elapsed = time.monotonic() - start
+        assert process.cpu_seconds() - used < 0.3 * elapsed, "it does not spin"
+        times = [datetime.fromisoformat(line["time"]) for line in lines]
+        assert all((later - sooner).total_seconds() >= 0.99 for sooner, later in pairwise(times))
+        await publish("still")
+        for client in crowd:
+            client.close()
+        assert (await process.ask("/healthz")).status == 200
+        await publish("after")
+        assert {line["event"] for line in process.log} == {"listening", "stream opened", "not accepting connections"}

@@ -8,7 +8,8 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from server_support import Client, Clock, Served, serving, until
+from client_support import Client, until
+from server_support import Clock, Served, serving
 from stream_support import Bench, bench_with
 from tornado_sse.metrics import PREFIX, DropReason, NodeCollector, prometheus_registry
 from tornado_sse.outbox import SlowPolicy

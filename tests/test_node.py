@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from jwt_support import pem_file
-from server_support import SECRET, Clock, Served, bearer, serving, until
+from client_support import until
+from server_support import SECRET, Clock, Served, bearer, serving
 from tornado_sse.admission import UserCapPolicy
 from tornado_sse.app import EventServer
 from tornado_sse.config import Settings
@@ -214,4 +215,3 @@ async def test_closing_ends_every_stream_with_a_farewell() -> None:
         await node.server.close()
         ends = await asyncio.gather(*[client.rest() for client in clients])
         assert [end[-1].json()["reason"] for end in ends] == ["draining"] * 3
-        node.server.registry.poller.__init__()  # type: ignore[misc]

@@ -18,6 +18,7 @@ from server_support import SECRET, bearer, serving_in_thread
 from tornado.web import RequestHandler
 
 from tornado_sse import __version__, openapi
+from tornado_sse.errors import status_name
 from tornado_sse.auth import Scope
 from tornado_sse.handlers.routes import PUBLIC
 from tornado_sse.handlers.sessions import SessionRequest
@@ -119,7 +120,7 @@ def test_every_error_is_described_by_one_schema() -> None:
             if status >= "400" and method != "head":
                 content = answer["content"]["application/json"]
                 assert content["schema"] == {"$ref": "#/components/schemas/QuiikaErrorResponse"}, (path, status)
-                assert msgspec.convert(content["example"], ErrorBody).status == HTTPStatus(int(status)).name
+                assert msgspec.convert(content["example"], ErrorBody).status == status_name(HTTPStatus(int(status)))
 
 
 def test_the_version_is_the_package_s() -> None:

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from server_support import until
+from client_support import until
 from tornado_sse.poller import Poller
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-
 from support import FakeClock, FakeStream
+
 from tornado_sse import topic
 from tornado_sse.brokers.base import Published
 from tornado_sse.brokers.memory import MemoryBroker
@@ -41,8 +41,10 @@ class Bench:
         self.stats = Stats()
         self.hub: Hub[FakeStream] = Hub()
         self.broker = FailingBroker(history, idempotency_window=60, clock=clock)
-        registry = cast("Registry", SimpleNamespace(stats=self.stats, hub=self.hub))
-        self.publisher = Publisher(self.broker, registry, budget=1000)
+        self.publisher = Publisher(self.broker, self.registry(), budget=1000)
+
+    def registry(self) -> Registry:
+        return cast("Registry", SimpleNamespace(stats=self.stats, hub=self.hub))
 
     def publish(self, *drafts: Draft | BadItem) -> list[Receipt | BadItem]:
         return asyncio.run(self.publisher.publish(drafts))

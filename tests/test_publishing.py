@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from support import read_events
+
 from tornado_sse import topic
 from tornado_sse.event import encode
 from tornado_sse.message import Draft

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from server_support import Clock, parse_block
+from client_support import parse_block
+from server_support import Clock
 from stream_support import Bench, bench_with, ended, received, texts
 from tornado_sse.notices import CloseReason
 from tornado_sse.registry import EXPIRY_WARNING

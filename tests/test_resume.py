@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-
 from support import Reader, dechunk, make_message, sequence_of
+
 from tornado_sse import resume
 from tornado_sse.brokers.base import Past
 from tornado_sse.event import Encoding

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from server_support import Clock, Served, serving, until
+from client_support import until
+from server_support import Clock, Served, serving
 from stream_support import BOUNDS, SMALL, Bench, bench_with, drained, ended, received, texts
 from tornado_sse.event import LAST_CHUNK, Encoding, Frame
 from tornado_sse.message import Batch, Draft, Message

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -87,10 +88,8 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_no_target_raises_another_kind_of_error(target: Any) -> None:  # noqa: ANN401 - any JSON
-    try:
+    with suppress(ValueError):
         assert from_target(target)
-    except ValueError as error:
-        assert str(error).startswith("`to")
 
 
 @pytest.mark.parametrize("problem", [name_problem, channel_problem])

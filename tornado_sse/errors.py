@@ -27,6 +27,11 @@ class AuthFailure(StrEnum):
     ORIGIN = "origin"
 
 
+def status_name(status: HTTPStatus) -> str:
+    """Name a status as RFC 9110 does; Python's own names change between versions."""
+    return "CONTENT_TOO_LARGE" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.name
+
+
 class ApiError(Exception):
     """An error answer: `status` is the HTTP status, `message` is safe to show, `headers` go out with it."""
 
@@ -42,6 +47,13 @@ class BadRequest(ApiError):
 
     def __init__(self, message: str) -> None:
         super().__init__(HTTPStatus.BAD_REQUEST, message)
+
+
+class UnsupportedMediaType(ApiError):
+    """415: the body is of another type than those `allowed`."""
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be one of {', '.join(allowed)}")
 
 
 class Unavailable(ApiError):

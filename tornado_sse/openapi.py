@@ -14,6 +14,7 @@ import msgspec
 
 from tornado_sse import __version__, topic
 from tornado_sse.auth import CHANNEL_CHARS, TOKEN_CHANNELS, Scope
+from tornado_sse.errors import status_name
 from tornado_sse.event import MAX_EVENT_NAME, RESERVED_PREFIX
 from tornado_sse.minting import MINTED_CHARS
 from tornado_sse.notices import CloseReason, GapReason
@@ -174,7 +175,7 @@ def _mint() -> Json:
         "Mint a signed session id for a user",
         f"With it a native EventSource connects by nothing but its URL. Needs the scope {Scope.SESSIONS}.",
         requestBody=_body({"application/json": {"schema": _ref("SessionRequest"), "example": example}}),
-        responses={"201": _json("Minted", "MintedSession"), **_errors(400, 401, 403, 413, 501, 503)},
+        responses={"201": _json("Minted", "MintedSession"), **_errors(400, 401, 403, 413, 415, 501, 503)},
     )
 
 
@@ -377,7 +378,7 @@ def _errors(*statuses: int) -> Json:
 
 
 def _refused(status: int, description: str, message: str = "") -> Json:
-    example = {"message": message or _ERRORS[status][1], "status": HTTPStatus(status).name}
+    example = {"message": message or _ERRORS[status][1], "status": status_name(HTTPStatus(status))}
     return _json(description, "QuiikaErrorResponse", example=example)
 
 

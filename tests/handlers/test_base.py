@@ -39,7 +39,7 @@ async def test_what_nobody_foresaw_stays_in_the_log_without_its_secrets(
         response = await ask(f"/sse/disconnect/{session}", headers={"Authorization": f"Bearer {signed}"}, user=None)
     assert response.code == 500
     assert json.loads(response.body) == {
-        "message": "Server got itself in trouble",
+        "message": "an internal error",
         "status": "INTERNAL_SERVER_ERROR",
     }
     (entry,) = logs
@@ -78,8 +78,8 @@ async def test_a_path_that_is_none_of_ours_is_404(ask: Ask, method: str) -> None
         ("/sse/publish", "GET", "POST, OPTIONS"),
         ("/sse/connect/s1", "POST", "GET, HEAD, OPTIONS"),
         ("/sse/disconnect/s1", "PUT", "DELETE, OPTIONS"),
-        ("/healthz", "PATCH", "GET, OPTIONS"),
-        ("/healthz", "BREW", "GET, OPTIONS"),
+        ("/healthz", "PATCH", "GET, HEAD, OPTIONS"),
+        ("/healthz", "BREW", "GET, HEAD, OPTIONS"),
     ],
 )
 @pytest.mark.gen_test

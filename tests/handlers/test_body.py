@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from server_support import Client, Response, Served, serving
+from client_support import Client, Response
+from server_support import Served, serving
 
 LIMIT = 10_000
 SETTINGS = {"max_body_bytes": LIMIT, "max_message_bytes": 100}
-TOO_LARGE = {"message": f"the body is above {LIMIT} bytes", "status": "REQUEST_ENTITY_TOO_LARGE"}
+TOO_LARGE = {"message": f"the body is above {LIMIT} bytes", "status": "CONTENT_TOO_LARGE"}
 MESSAGE = json.dumps({"to": "all", "data": "hello"}).encode()
 
 

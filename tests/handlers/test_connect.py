@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
 
-from server_support import SECRET, Block, Client, Clock, Served, bearer, serving, until
+from client_support import Block, Client, until
+from server_support import SECRET, Clock, Served, bearer, serving
 from tornado_sse.app import EventServer
 from tornado_sse.brokers.base import Past
 from tornado_sse.brokers.memory import MemoryBroker

@@ -1,6 +1,7 @@
 import pytest
 
-from server_support import Client, Served, serving
+from client_support import Client
+from server_support import Served, serving
 
 MANY = "&".join(f"x{number}={number}" for number in range(9_999))
 

@@ -6,7 +6,8 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from handlers_support import Ask
-from server_support import Clock, serving, token, until
+from client_support import until
+from server_support import Clock, serving, token
 from tornado_sse.app import EventServer
 
 NDJSON = {"Content-Type": "application/x-ndjson"}

@@ -140,7 +140,7 @@ def _told(block: Block) -> Gap | Message | None:
         return None
     if block.name == "stream-gap":
         gap = json.loads(block.data)
-        assert gap["reason"] == "evicted", gap
+        assert gap["reason"] in {"evicted", "slow"}, gap
         return Gap(_sequence(gap["from"]), _sequence(gap["to"]))
     if block.name.startswith("stream-"):
         assert json.loads(block.data) == {"reason": "slow", "reconnect": True}, block

@@ -55,7 +55,7 @@ class Storm:
             return UNCUT
         abrupt = rng.random() < 0.5
         if rng.random() < 0.2:
-            lull = rng.uniform(0.5, 3)
+            lull = rng.uniform(1, 4)
             return Cut(inf, min(self.until, now + lull + rng.expovariate(1)), abrupt, lull)
         size = 0 if rng.random() < 0.1 else 10 ** rng.uniform(1, 5.5)
         return Cut(size, min(self.until, now + rng.expovariate(1 / 1.5)), abrupt, lull=0)

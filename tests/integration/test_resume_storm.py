@@ -40,14 +40,15 @@ class Storm:
         return sum(self.judge.check_openings(client) for client in self.run.clients)
 
 
-def let_loose(*, history_size: int, pause: float) -> Storm:
+def let_loose(*, history_size: int, slow_policy: str, pause: float) -> Storm:
     """Run a storm; `pause` is how many seconds a cut client stays away, on average."""
     with server_process(
         compression="true",
         history_size=history_size,
-        max_message_bytes=16384,
+        max_message_bytes=10240,
         max_streams_per_user=0,
-        outbox_bytes=32768,
+        outbox_bytes=20480,
+        slow_policy=slow_policy,
     ) as server:
         run = asyncio.run(weather(server.url, seed=SEED, streams=STREAMS, seconds=SECONDS, pause=pause))
     assert server.problems() == []
@@ -58,11 +59,15 @@ def let_loose(*, history_size: int, pause: float) -> Storm:
 
 
 def describe(storm: Storm) -> str:
-    blocks = Counter(block.name for _, blocks in connections(storm.run.clients) for block in blocks)
+    blocks = Counter(
+        block.name if block.name != "stream-gap" else json.loads(block.data or "")["reason"]
+        for _, blocks in connections(storm.run.clients)
+        for block in blocks
+    )
     return (
         f"RESUME_SEED={SEED} RESUME_SECONDS={SECONDS:g}: {len(storm.run.ledger.messages)} messages "
         f"and {storm.run.ledger.duplicates} duplicates published, {blocks.total()} blocks received, "
-        f"{blocks['stream-gap']} gaps told; connections: {dict(storm.run.figures)}; closed: {dict(storm.reasons)}"
+        f"gaps told: {blocks['evicted']} evicted, {blocks['slow']} slow; connections: {dict(storm.run.figures)}; closed: {dict(storm.reasons)}"
     )
 
 
@@ -74,12 +79,12 @@ def connections(clients: list[Client]) -> Iterator[tuple[Client, list[Block]]]:
 
 @pytest.fixture(scope="module")
 def ample() -> Storm:
-    return let_loose(history_size=1_000_000, pause=0.05)
+    return let_loose(history_size=1_000_000, slow_policy="disconnect", pause=0.05)
 
 
 @pytest.fixture(scope="module")
 def scarce() -> Storm:
-    return let_loose(history_size=10, pause=0.5)
+    return let_loose(history_size=10, slow_policy="drop-oldest", pause=0.5)
 
 
 def test_with_enough_history_every_client_gets_every_message_once_and_in_order(ample: Storm) -> None:

@@ -8,12 +8,19 @@ import msgspec
 from tornado.web import HTTPError, RequestHandler
 
 from tornado_sse.auth import Principal, bearer_token
-from tornado_sse.errors import ApiError, AuthFailure, Forbidden, Unauthorized
+from tornado_sse.errors import ApiError, AuthFailure, Forbidden, Unauthorized, status_name
 from tornado_sse.handlers.origin import ALLOWED_HEADERS, PREFLIGHT_SECONDS, cors_headers, is_allowed
 from tornado_sse.log import logger, redact
 
 if TYPE_CHECKING:
     from tornado_sse.node import Node
+
+
+_MESSAGES = {
+    HTTPStatus.BAD_REQUEST: "the path, the query or the body is malformed or not UTF-8",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this resource has no such method",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "an internal error",
+}
 
 
 class BaseHandler(RequestHandler):
@@ -63,6 +70,10 @@ class BaseHandler(RequestHandler):
         self.set_status(status)
         self.write(msgspec.json.encode(body))
 
+    def query_values(self, name: str) -> list[str]:
+        """Return the query's values of that name as they were sent. Raises 400 for what is not UTF-8."""
+        return [self.decode_argument(value, name) for value in self.request.query_arguments.get(name, ())]
+
     async def bearer(self) -> Principal:
         """Return who asks, by the Authorization header alone. Raises Unauthorized."""
         token = bearer_token(self.request.headers.get("Authorization"))
@@ -82,13 +93,13 @@ class BaseHandler(RequestHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         status = HTTPStatus(status_code)
         self._set_cors_headers()
-        message = error.message if isinstance(error, ApiError) else status.description or status.phrase
+        message = error.message if isinstance(error, ApiError) else _MESSAGES.get(status, status.phrase)
         if isinstance(error, ApiError):
             for name, value in error.headers.items():
                 self.set_header(name, value)
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.methods()))
-        self.finish(msgspec.json.encode({"message": message, "status": status.name}))
+        self.finish(msgspec.json.encode({"message": message, "status": status_name(status)}))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401 - Tornado's signature
         """Log what nobody foresaw. A refused request is counted, not logged: it could be one of very many."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 READ_ON = 8
 """A body up to so many times the limit is read to its end, so that the client sees the answer, not a reset."""
 
+JSON = "application/json"
+
 DIGITS = 18
 """A length with more digits is nonsense, which Tornado turns away."""
 
@@ -51,6 +53,10 @@ class BodyHandler(BaseHandler):
         if self._size > self.server.settings.max_body_bytes:
             raise self._too_large()
         return b"".join(self._chunks)
+
+    def media_type(self) -> str:
+        """Return the body's type without its parameters; a body without one is taken for JSON."""
+        return self.request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
 
     def _most(self) -> int:
         return self.server.settings.max_body_bytes * READ_ON

@@ -61,19 +61,15 @@ class ConnectHandler(SessionHandler):
         if self.server.registry.sessions.is_disconnected(principal.user, session_id):
             self._answer_disconnected()
             return
-        for name, value in self._stream_headers(self._encoding()):
-            self.set_header(name, value)
+        self._set_stream_headers(self._encoding())
         await self.flush()  # before finish would claim a length of 0
 
     async def _admit(self, session_id: str) -> tuple[Principal, tuple[str, ...], str]:
-        server, hub = self.server, self.server.registry.hub
+        server = self.server
         address = client_address(self.request, server.settings.trusted_proxies)
         if server.draining:
             raise Overloaded(Rejection.DRAINING, CloseReason.DRAINING)
-        if server.caps.full(len(hub.streams)):
-            raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT)
-        if server.caps.address_full(server.registry.addresses[address]):
-            raise TooManyStreams(Rejection.ADDRESS)
+        self._check_caps(address)
         asked = self._channels()
         principal = await self.session_owner(session_id)
         if not all(allows(principal.channels, name) for name in asked):
@@ -81,7 +77,7 @@ class ConnectHandler(SessionHandler):
         return principal, asked, address
 
     def _channels(self) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(self.get_query_arguments("channel", strip=False)))
+        names = tuple(dict.fromkeys(self.query_values("channel")))
         most = self.server.settings.max_channels
         if len(names) > most:
             raise BadRequest(f"{len(names)} channels; at most {most} are allowed on one stream")
@@ -94,9 +90,14 @@ class ConnectHandler(SessionHandler):
         server = self.server
         if isinstance(cast("HTTP1Connection", self.request.connection).stream, SSLIOStream):
             raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "streams want a proxy in front that ends TLS")
-        self._make_room(principal.user)
         topics = list(topics_of(principal.user, session_id, channels))
         await server.broker.subscribe(topics)
+        try:
+            self._check_caps(address)  # again: others may have come in while the token was being checked
+            self._make_room(principal.user)
+        except ApiError:
+            server.broker.unsubscribe(topics)
+            raise
         encoding = self._encoding()
         connection = adopt(self.detach(), server.settings.tcp_user_timeout)
         if connection is None:
@@ -119,6 +120,13 @@ class ConnectHandler(SessionHandler):
             return
         stream.start(self._beginning(stream, request, past), past.upto)
         server.stats.connect.observe(self.request.request_time())
+
+    def _check_caps(self, address: str) -> None:
+        registry = self.server.registry
+        if self.server.caps.full(len(registry.hub.streams)):
+            raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT)
+        if self.server.caps.address_full(registry.addresses[address]):
+            raise TooManyStreams(Rejection.ADDRESS)
 
     def _make_room(self, user: str) -> None:
         streams = self.server.registry.hub.users.get(user)
@@ -162,6 +170,14 @@ class ConnectHandler(SessionHandler):
             yield "Content-Encoding", "gzip"
         yield from cors_headers(self.request.headers, self.server.settings.allowed_origins)
 
+    def _set_stream_headers(self, encoding: Encoding) -> None:
+        self.clear_header("Vary")
+        for name, value in self._stream_headers(encoding):
+            if name == "Vary":
+                self.add_header(name, value)
+            else:
+                self.set_header(name, value)
+
     def _head(self, encoding: Encoding) -> bytes:
         lines = ["HTTP/1.1 200 OK", f"Date: {http_date(self.server.clocks.wall())}"]
         lines.append("Connection: close")  # what comes behind this request is thrown away, and its end is the end
@@ -188,8 +204,7 @@ class ConnectHandler(SessionHandler):
 
     def _shed(self, reason: CloseReason) -> None:
         """Send away softly: EventSource would give up for good on a 503, but comes back after an end."""
-        for name, value in self._stream_headers(Encoding.CHUNKED):
-            self.set_header(name, value)
+        self._set_stream_headers(Encoding.CHUNKED)
         position = resume.read(self._last_event_id(), self.server.registry.epoch).text
         self.finish(notices.closing(reason, self.server.registry.retry(), position=position).body)
 

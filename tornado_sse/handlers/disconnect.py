@@ -19,3 +19,4 @@ class DisconnectHandler(SessionHandler):
         if not minted and not registry.knows(principal.user, session_id):
             raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
         await self.server.broker.announce(Disconnect(principal.user, session_id))
+        self.clear_header("Content-Type")

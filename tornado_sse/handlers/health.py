@@ -13,6 +13,8 @@ class HealthHandler(BaseHandler):
         """Answer."""
         self.write_json({"status": "ok"})
 
+    head = get
+
 
 class ReadyHandler(BaseHandler):
     """`GET /readyz`: whether to send clients here."""
@@ -22,6 +24,8 @@ class ReadyHandler(BaseHandler):
         if not self.server.ready:
             raise Unavailable("draining" if self.server.draining else "the broker is down")
         self.write_json({"status": "ready"})
+
+    head = get
 
 
 class MetricsHandler(BaseHandler):

@@ -1,17 +1,15 @@
 """`POST /sse/publish`: one message, a JSON array, or NDJSON; a receipt for each."""
 
-from http import HTTPStatus
 from typing import Any
 
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
-from tornado_sse.errors import ApiError, BadRequest
-from tornado_sse.handlers.body import BodyHandler
+from tornado_sse.errors import BadRequest, UnsupportedMediaType
+from tornado_sse.handlers.body import JSON, BodyHandler
 from tornado_sse.publisher import Receipt
 from tornado_sse.publishing import BadBody, BadItem, read_items, split_json, split_lines
 
-JSON = ("", "application/json")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
@@ -38,13 +36,12 @@ class PublishHandler(BodyHandler):
             self.write_json({"receipts": [_row(0, receipts[0])]})
 
     def _split(self, body: bytes) -> tuple[list[bytes], bool]:
-        media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if media_type in JSON:
+        media_type = self.media_type()
+        if media_type == JSON:
             return split_json(body)
         if media_type in NDJSON:
             return split_lines(body), True
-        allowed = ", ".join((*JSON[1:], *NDJSON))
-        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be one of {allowed}")
+        raise UnsupportedMediaType(JSON, *NDJSON)
 
 
 def _row(index: int, receipt: Receipt | BadItem) -> dict[str, Any]:

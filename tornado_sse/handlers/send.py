@@ -16,7 +16,7 @@ class SendHandler(BaseHandler):
         self.write_json({"message": f"Message {receipt.position} sent to {receipt.streams} open streams"})
 
     def _required(self, name: str) -> str:
-        values = self.get_query_arguments(name, strip=False)
+        values = self.query_values(name)
         if len(values) != 1:
             raise BadRequest(f"the query must have {name} once")
         return values[0]

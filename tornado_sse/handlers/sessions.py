@@ -7,9 +7,9 @@ import msgspec
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
-from tornado_sse.errors import ApiError, BadRequest
+from tornado_sse.errors import ApiError, BadRequest, UnsupportedMediaType
 from tornado_sse.handlers.base import BaseHandler
-from tornado_sse.handlers.body import BodyHandler
+from tornado_sse.handlers.body import JSON, BodyHandler
 from tornado_sse.handlers.credentials import hold_against
 
 
@@ -32,6 +32,8 @@ class SessionsHandler(BodyHandler):
         """Answer with a signed session id."""
         principal = await self.bearer()
         principal.require(Scope.SESSIONS)
+        if self.media_type() != JSON:
+            raise UnsupportedMediaType(JSON)
         try:
             wanted = _decoder.decode(self.body())
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

@@ -66,7 +66,9 @@ class RemoteCrew:
         self._loop = loop
         self._share = share
         self._worker = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", f"from {__name__} import main; main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._worker.stdin  # noqa: S101 - they are pipes; tells the type checker
         assert self._worker.stdout  # noqa: S101 - same
@@ -164,7 +166,3 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process says what to do
     with suppress(BrokenPipeError):
         Worker(sys.stdin.fileno(), sys.stdout.fileno()).run()
-
-
-if __name__ == "__main__":
-    main()
