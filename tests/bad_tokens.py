@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jwt
+
 from jwt_support import (
     AUDIENCE,
     ISSUER,
@@ -19,7 +20,6 @@ from jwt_support import (
     token,
     with_header,
 )
-
 from tornado_sse.errors import AuthFailure
 from tornado_sse.minting import Minter
 

@@ -66,7 +66,7 @@ class Target:
     def bearer(self, user: str = "u1", **claims: Any) -> dict[str, str]:
         return bearer(user, now=self.now(), **claims)
 
-    async def ask(  # noqa: PLR0913 - a request has many parts
+    async def ask(
         self,
         target: str,
         headers: dict[str, str] | None = None,
@@ -85,7 +85,7 @@ class Target:
         await client.send(body)
         return await client.response(to_head=method == "HEAD")
 
-    async def connect(  # noqa: PLR0913 - a stream has many knobs
+    async def connect(
         self,
         session: str = "s1",
         *,

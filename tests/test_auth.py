@@ -4,9 +4,10 @@ from typing import Any
 
 import jwt
 import pytest
-from bad_tokens import BAD, FOREIGN, of_type
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bad_tokens import BAD, FOREIGN, of_type
 from jwt_support import (
     AUDIENCE,
     ISSUER,
@@ -21,7 +22,6 @@ from jwt_support import (
     raw,
     token,
 )
-
 from tornado_sse.auth import Authenticator, Principal, Scope, bearer_token, read_principal, valid_channels, valid_user
 from tornado_sse.errors import AuthFailure, Forbidden, Unauthorized, Unavailable
 from tornado_sse.keys import Key, KeyRing

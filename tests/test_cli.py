@@ -2,8 +2,8 @@ import runpy
 import sys
 
 import pytest
-from cli_support import invoke
 
+from cli_support import invoke
 from tornado_sse import __version__
 
 

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 from cli_support import SECRET, invoke
-
 from tornado_sse.config import Settings
 
 

@@ -2,9 +2,9 @@ import click
 import httpx
 import jwt
 import pytest
-from cli_support import SECRET, invoke
 from click.testing import CliRunner
 
+from cli_support import SECRET, invoke
 from tornado_sse.cli.client import refusal, token_source, unreachable, url_option
 from tornado_sse.cli.options import Refused
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import click
 import httpx
 import pytest
-from cli_support import CUT, Answer, Scripted, scripted_server
 
+from cli_support import CUT, Answer, Scripted, scripted_server
 from tornado_sse.cli import follow
 from tornado_sse.cli.decode import Event
 from tornado_sse.cli.follow import Follower

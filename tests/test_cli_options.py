@@ -2,9 +2,9 @@ from pathlib import Path
 
 import click
 import pytest
-from cli_support import invoke
 from click.testing import CliRunner
 
+from cli_support import invoke
 from tornado_sse.cli.options import Refused, read_settings, settings_options
 from tornado_sse.config import Settings, flag
 

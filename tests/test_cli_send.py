@@ -3,8 +3,9 @@ from typing import Any
 
 import jwt
 import pytest
-from cli_support import SECRET, Answer, Scripted, invoke, scripted_server
 from click.testing import Result
+
+from cli_support import SECRET, Answer, Scripted, invoke, scripted_server
 
 
 def receipts(*items: dict[str, Any]) -> Answer:

@@ -4,8 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cli_support import SECRET, invoke
 
+from cli_support import SECRET, invoke
 from tornado_sse import log
 from tornado_sse.config import ConfigProblem, Settings
 

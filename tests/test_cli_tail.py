@@ -2,9 +2,9 @@ import json
 
 import jwt
 import pytest
-from cli_support import SECRET, Answer, Scripted, invoke, scripted_server
 from click.testing import Result
 
+from cli_support import SECRET, Answer, Scripted, invoke, scripted_server
 from tornado_sse.cli import follow
 
 GONE = Answer(status=204, headers={})

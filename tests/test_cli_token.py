@@ -4,6 +4,7 @@ from typing import Any
 
 import jwt
 import pytest
+
 from cli_support import SECRET, invoke
 
 

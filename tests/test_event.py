@@ -7,8 +7,8 @@ import pytest
 from httpx_sse._decoders import SSEDecoder
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Event, Reader, dechunk, read_events, split_lines
 
+from support import Event, Reader, dechunk, read_events, split_lines
 from tornado_sse.event import (
     GZIP_HEADER,
     KEEPALIVE,

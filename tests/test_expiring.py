@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FakeClock
 
+from support import FakeClock
 from tornado_sse.expiring import ExpiringDict
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FakeClock, FakeStream, make_message
 
+from support import FakeClock, FakeStream, make_message
 from tornado_sse import topic
 from tornado_sse.event import GZIP_HEADER, Encoding
 from tornado_sse.fanout import SLICE, STRIDE, Fanout

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import FakeClock, make_message, sequences
 
+from support import FakeClock, make_message, sequences
 from tornado_sse import topic
 from tornado_sse.history import MAX_TOPICS, OVERHEAD, History
 from tornado_sse.message import Message

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FakeStream
 
+from support import FakeStream
 from tornado_sse import topic
 from tornado_sse.hub import Hub, Index, topics_of
 from tornado_sse.topic import ALL, Topic

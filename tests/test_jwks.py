@@ -6,10 +6,10 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jwt_support import Clock, KeyServer, jwk, key_set, private_key, site, token
 from structlog.testing import capture_logs
 from tornado.testing import bind_unused_port
 
+from jwt_support import Clock, KeyServer, jwk, key_set, private_key, site, token
 from tornado_sse.auth import Authenticator
 from tornado_sse.errors import AuthFailure, Unauthorized, Unavailable
 from tornado_sse.jwks import Answer, Jwks, read_key_set

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from jwt_support import OTHER_SECRET, SECRET, at_once, b64, pem_file, private_key, private_pem, public_pem, token
 
+from jwt_support import OTHER_SECRET, SECRET, at_once, b64, pem_file, private_key, private_pem, public_pem, token
 from tornado_sse.errors import AuthFailure, Unauthorized, Unavailable
 from tornado_sse.keys import ALGORITHMS, Key, KeyProblem, KeyRing, public_key, read_pem, secret_key
 from tornado_sse.tokens import parse

@@ -10,8 +10,8 @@ from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
 
-from serve_support import Process, program, served
 from client_support import Client, Response, until
+from serve_support import Process, program, served
 from server_support import SECRET
 from tornado_sse import __version__, tokens
 from tornado_sse.config import Settings

@@ -1,8 +1,8 @@
 """Messages and batches: what a draft becomes, and bytes that are shared."""
 
 import pytest
-from support import Event, dechunk, make_message, read_events
 
+from support import Event, dechunk, make_message, read_events
 from tornado_sse.event import Encoding
 from tornado_sse.message import Batch, Draft, Message
 from tornado_sse.position import Position

@@ -2,8 +2,8 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jwt_support import NOW, OTHER_SECRET, SECRET, Clock, at_once, b64, raw, token
 
+from jwt_support import NOW, OTHER_SECRET, SECRET, Clock, at_once, b64, raw, token
 from tornado_sse.auth import Authenticator, Principal, Scope
 from tornado_sse.errors import AuthFailure, BadRequest, Unauthorized
 from tornado_sse.keys import KeyProblem, KeyRing

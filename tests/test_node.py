@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jwt_support import pem_file
 from client_support import until
+from jwt_support import pem_file
 from server_support import SECRET, Clock, Served, bearer, serving
 from tornado_sse.admission import UserCapPolicy
 from tornado_sse.app import EventServer

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from support import Event, Reader
 
+from support import Event, Reader
 from tornado_sse import notices
 from tornado_sse.event import RESERVED_PREFIX, Frame
 from tornado_sse.notices import CloseReason, GapReason

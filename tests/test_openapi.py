@@ -14,12 +14,12 @@ import pytest
 import schemathesis
 from openapi_spec_validator import validate
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
-from server_support import SECRET, bearer, serving_in_thread
 from tornado.web import RequestHandler
 
+from server_support import SECRET, bearer, serving_in_thread
 from tornado_sse import __version__, openapi
-from tornado_sse.errors import status_name
 from tornado_sse.auth import Scope
+from tornado_sse.errors import status_name
 from tornado_sse.handlers.routes import PUBLIC
 from tornado_sse.handlers.sessions import SessionRequest
 from tornado_sse.minting import MINTED_CHARS, Minter, valid_session_id

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support import Event, dechunk, make_message, read_events, sequence_of
 
+from support import Event, dechunk, make_message, read_events, sequence_of
 from tornado_sse.event import GZIP_HEADER, LAST_CHUNK, Encoding, Frame, encode
 from tornado_sse.message import Message
 from tornado_sse.outbox import WRITE_SIZE, Bounds, Dropped, Outbox, Overflow, SlowPolicy

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from support import FakeClock, FakeStream
 
+from support import FakeClock, FakeStream
 from tornado_sse import topic
 from tornado_sse.brokers.base import Published
 from tornado_sse.brokers.memory import MemoryBroker

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import read_events
 
+from support import read_events
 from tornado_sse import topic
 from tornado_sse.event import encode
 from tornado_sse.message import Draft
@@ -101,7 +101,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans(), st.sampled_from([None, 2]))
-def test_any_json_arrives_at_the_client(value: Any, ascii_only: bool, indent: int | None) -> None:  # noqa: ANN401, FBT001 - any JSON
+def test_any_json_arrives_at_the_client(value: Any, ascii_only: bool, indent: int | None) -> None:  # noqa: FBT001 - any JSON
     body = with_data(json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode())
     (event,) = read_events(encode(draft_of(body).data))
     assert (event.data if isinstance(value, str) else json.loads(event.data)) == (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 import pytest
-from readme import README, with_table
 
+from readme import README, with_table
 from tornado_sse.cli import main
 
 ROOT = README.parent

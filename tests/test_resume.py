@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from support import Reader, dechunk, make_message, sequence_of
 
+from support import Reader, dechunk, make_message, sequence_of
 from tornado_sse import resume
 from tornado_sse.brokers.base import Past
 from tornado_sse.event import Encoding
@@ -94,7 +94,7 @@ def test_a_resume_is_given_what_it_missed(encoding: Encoding) -> None:
     assert reader.retry == 1500
 
 
-def gap_of(reader: Reader) -> Any:  # noqa: ANN401 - JSON
+def gap_of(reader: Reader) -> Any:
     (data,) = [event.data for event in reader.events if event.name == "stream-gap"]
     assert reader.events[0].data == data, "the gap comes first"
     return json.loads(data)

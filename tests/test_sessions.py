@@ -1,8 +1,8 @@
 """Sessions without a stream: lately left, or disconnected on purpose."""
 
 import pytest
-from support import FakeClock
 
+from support import FakeClock
 from tornado_sse.sessions import LINGER, Sessions
 
 

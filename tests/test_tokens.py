@@ -2,8 +2,8 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jwt_support import NOW, SECRET, b64, claims, raw, token, with_header
 
+from jwt_support import NOW, SECRET, b64, claims, raw, token, with_header
 from tornado_sse.errors import AuthFailure, Unauthorized
 from tornado_sse.keys import KeyProblem
 from tornado_sse.tokens import TOKEN_CHARS, parse, sign

@@ -87,7 +87,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_target_raises_another_kind_of_error(target: Any) -> None:  # noqa: ANN401 - any JSON
+def test_no_target_raises_another_kind_of_error(target: Any) -> None:
     with suppress(ValueError):
         assert from_target(target)
 

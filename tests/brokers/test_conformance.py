@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Protocol
 
 import pytest
-from support import FakeClock, sequences
 
+from support import FakeClock, sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import Broker, Disconnect, Health, Past, Published
 from tornado_sse.brokers.memory import MemoryBroker

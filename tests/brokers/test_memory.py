@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from support import FakeClock, sequences
 
+from support import FakeClock, sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import Disconnect
 from tornado_sse.brokers.memory import MemoryBroker

@@ -16,8 +16,6 @@ from tornado_sse.config import Settings
 from tornado_sse.handlers.routes import application
 
 
-
-
 @pytest.fixture
 def settings() -> dict[str, Any]:
     return {}

@@ -15,11 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tornado.httpclient import AsyncHTTPClient
-from tornado.web import Application
 
 from client_support import Block, Client, until
-from server_support import SECRET, Clock, Served, bearer, serving
-from tornado_sse.app import EventServer
+from server_support import Clock, bearer, serving
 from tornado_sse.brokers.base import Past
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.errors import Unavailable

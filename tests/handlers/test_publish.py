@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from handlers_support import Ask
 from client_support import until
+from handlers_support import Ask
 from server_support import Clock, serving, token
 from tornado_sse.app import EventServer
 

@@ -146,7 +146,7 @@ class Client:
 
 async def _open(port: int, *, slow: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     connection = socket.socket()
-    connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    connection.setblocking(False)
     if slow:  # and small: what the server sends fills the buffers of both sides soon
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)

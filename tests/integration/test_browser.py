@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from browser_support import Server, Tab, open_browser, open_tab, run_server
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from browser_support import Server, Tab, open_browser, open_tab, run_server
 
 CONNECTING, OPEN, CLOSED = 0, 1, 2
 RETRY = "--retry=0.6"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
 from node_support import NodeClient, Proxy, node_client
 from process_support import Process, server_process
 from server_support import bearer

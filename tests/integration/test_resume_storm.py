@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 
 import pytest
+
 from process_support import server_process
 from resume_check import Judge
 from resume_support import Client, Connection, Run, weather

@@ -13,8 +13,8 @@ import httpx_sse
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from node_support import CLIENTS
 
+from node_support import CLIENTS
 from tornado_sse.event import RESERVED_PREFIX, encode
 
 UNICODE = st.characters(exclude_categories=["Cs"])

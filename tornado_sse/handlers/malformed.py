@@ -1,4 +1,4 @@
-"""Requests that Tornado refuses before there is a handler: too many query arguments, no host. Answered as others are."""
+"""Requests that Tornado refuses before there is a handler, such as one without a host: answered as others are."""
 
 from collections.abc import Awaitable
 from http import HTTPStatus
