@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format readme clean
+.PHONY: help install run test lint format readme bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -32,6 +32,9 @@ format: $(VENV)/installed-dev ## Format the code
 readme: $(VENV)/installed-dev ## The table of settings in README, from their declaration
 	$(BIN)/python tests/readme.py
 
+bench: $(VENV)/installed-bench ## Measure against the limit: make bench, or make bench SECTIONS="fanout latency"
+	$(BIN)/python benchmarks/run.py $(SECTIONS)
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -45,4 +48,9 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --group dev
+	touch $@
+
+$(VENV)/installed-bench: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --group bench
 	touch $@

@@ -4,9 +4,9 @@
  *   open FILE COUNT SLOW [gzip]     Opens COUNT streams; line i of FILE is "PATH TOKEN". The first SLOW are never read.
  *   publish HEAD ITEM key=value...  Publishes and waits for what must arrive. HEAD is a file with the request's head
  *                                   up to Content-Length, ITEM one with a message: $M becomes a marker padded to
- *                                   size=, $I the index of the target, of which there are targets= (0: all streams).
- *                                   messages= window= (as fast as it goes) or rate= seconds=; batch= in one request.
- *                                   chunks=1 counts chunks of the streams instead of markers: for compressed ones.
+ *                                   size=, $I the index of the target, of which there are targets= (0: all streams);
+ *                                   each= streams get a message. messages= window= (as fast as it goes) or rate=
+ *                                   seconds=; batch= in one request. Of compressed streams, chunks are counted.
  *   request FILE CONNECTIONS SECONDS   Sends the request in FILE again and again, one at a time on each connection.
  *   close                           Closes the streams.
  *
@@ -353,7 +353,7 @@ static void hang_up(struct connection *c) {
 
 struct plan {
     char *head, *item;
-    long messages, window, batch, size, targets;
+    long messages, window, batch, size, targets, each;
     double rate, seconds;
 };
 
@@ -401,7 +401,7 @@ static void command_publish(struct plan *p) {
     connect_to(&c, stream_count);
     memset(buckets, 0, sizeof buckets);
     deliveries = chunks = bytes = reordered = highest = 0;
-    uint64_t each = p->targets ? 1 : opened - slow;
+    uint64_t each = p->each ? p->each : p->targets ? 1 : opened - slow;
     if (p->rate > 0)
         p->messages = p->rate * p->seconds;
     long published = 0;
@@ -490,7 +490,7 @@ static void parse_publish(char *words) {
             die(word);
         *value++ = 0;
         struct { const char *name; long *number; } numbers[] = {
-            {"messages", &p.messages}, {"window", &p.window}, {"batch", &p.batch}, {"size", &p.size}, {"targets", &p.targets}};
+            {"messages", &p.messages}, {"window", &p.window}, {"batch", &p.batch}, {"size", &p.size}, {"targets", &p.targets}, {"each", &p.each}};
         for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
             if (!strcmp(word, numbers[i].name))
                 *numbers[i].number = atol(value);

@@ -2,7 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +20,33 @@ def need_program() -> Callable[[str], str]:
         path = shutil.which(name)
         if path is None:
             reason = f"the program {name} is not installed"
-            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason)
+            pytest.skip(reason)
         return path
 
     return find
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
+def clock() -> Clock:
     """Time that passes when it is told to."""
     return Clock()
+
+
+@pytest.fixture
+def node(need_program: Callable[[str], str]) -> str:
+    """Find Node.js, with the packages that tests/clients/package-lock.json names."""
+    program = need_program("node")
+    install_clients(need_program("npm"))
+    return program
+
+
+@cache
+def install_clients(npm: str) -> None:
+    """Install them unless they are there and no older than the lock file."""
+    clients = Path(__file__).parent / "clients"
+    installed = clients / "node_modules" / ".package-lock.json"
+    lock = clients / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        subprocess.run([npm, "ci", "--prefix", clients, "--silent"], check=True, timeout=300)

@@ -87,10 +87,8 @@ async def program(
         yield process
     finally:
         process.close_clients()
-        for _ in range(2):
-            if running.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                await until(lambda: process.logged("draining") or running.returncode is not None)
+        if running.returncode is None:
+            process.send_signal(signal.SIGTERM)  # no kill: then nobody would know which lines it ran
         await process.exit_code()
         await readers
 

@@ -126,9 +126,7 @@ class Served(Target):
 
 
 @asynccontextmanager
-async def serving(
-    clock: Clock | None = None, broker: Broker | None = None, **settings: Any
-) -> AsyncIterator[Served]:
+async def serving(clock: Clock | None = None, broker: Broker | None = None, **settings: Any) -> AsyncIterator[Served]:
     """Serve in the running loop, on free ports."""
     settings = {"jwt_secret": SECRET, "port": 0, "admin_port": 0} | settings
     clocks = clock.clocks if clock else Clocks(time.monotonic, time.time)

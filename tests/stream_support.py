@@ -37,7 +37,13 @@ class Bench:
         connection.setblocking(False)
         peer.setblocking(False)
         self.peers.append(peer)
-        every = {"user": "u", "session": "s", "channels": (), "address": "a", "expires_at": 2e9} | options
+        every: dict[str, Any] = {
+            "user": "u",
+            "session": "s",
+            "channels": (),
+            "address": "a",
+            "expires_at": 2e9,
+        } | options
         stream = self.registry.open(connection, encoding=encoding, **every)
         return stream, peer
 

@@ -11,7 +11,7 @@ TABLE = [(0, 0, False), (0, 10**6, False), (1, 0, False), (1, 1, True), (3, 2, F
 def test_a_cap_is_full_when_one_more_would_pass_it(
     cap: int,
     streams: int,
-    full: bool,  # noqa: FBT001 - a table
+    full: bool,
 ) -> None:
     assert Caps(streams=cap).full(streams) is full
     assert Caps(per_address=cap).address_full(streams) is full

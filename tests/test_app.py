@@ -1,8 +1,7 @@
 """The server as a part of somebody else's application."""
 
 import ast
-from collections.abc import Awaitable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
@@ -15,6 +14,9 @@ from tornado_sse.app import EventServer
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.config import Settings
 from tornado_sse.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 
 class Shop(RequestHandler):
@@ -37,7 +39,9 @@ def documented_lines() -> str:
 
 
 @pytest.mark.gen_test
-async def test_three_lines_put_it_into_an_application(app: Application, http_client: AsyncHTTPClient, base_url: str) -> None:
+async def test_three_lines_put_it_into_an_application(
+    app: Application, http_client: AsyncHTTPClient, base_url: str
+) -> None:
     lines = documented_lines().replace("jwt_secret=...", "jwt_secret=SECRET")
     names = {"EventServer": EventServer, "Settings": Settings, "SECRET": SECRET, "application": app}
     code = compile(lines, "<documentation>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -61,9 +65,9 @@ async def test_three_lines_put_it_into_an_application(app: Application, http_cli
 async def test_a_request_starts_it_as_well(app: Application, http_client: AsyncHTTPClient, base_url: str) -> None:
     events = EventServer(Settings(jwt_secret=SECRET))
     app.add_handlers(r".*", events.routes())
-    assert not events.ready
+    before = events.ready
     await http_client.fetch(base_url + "/healthz")
-    assert events.ready
+    assert (before, events.ready) == (False, True)
     await events.close()
 
 

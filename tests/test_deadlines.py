@@ -81,6 +81,24 @@ def test_a_clock_set_back_makes_nothing_due_twice() -> None:
     assert due(deadlines, 116.0) == [later]
 
 
+def test_a_clock_that_was_ahead_for_a_while_delays_nothing() -> None:
+    deadlines: Deadlines[Item] = Deadlines(100.0)
+    assert due(deadlines, 90_000.0) == []
+    assert due(deadlines, 101.0) == []
+    item = Item()
+    deadlines.set(item, 110.0)
+    assert due(deadlines, 111.0) == [item]
+
+
+def test_what_was_given_up_leaves_nothing_behind() -> None:
+    deadlines: Deadlines[Item] = Deadlines(100.0)
+    for number in range(1000):
+        item = Item()
+        deadlines.set(item, 200.0 + number)
+        deadlines.discard(item)
+    assert len(deadlines._buckets) == 0
+
+
 def test_what_is_moved_or_given_up_while_others_are_taken_is_left_alone() -> None:
     deadlines: Deadlines[Item] = Deadlines(100.0)
     first, moved, given_up = Item(), Item(), Item()

@@ -6,8 +6,8 @@ import pytest
 from client_support import parse_block
 from server_support import Clock
 from stream_support import SMALL, Bench, bench_with, received
-from tornado_sse import drain as module
 from tornado_sse.drain import closed_by, drain
+from tornado_sse.notices import CloseReason
 from tornado_sse.outbox import Bounds, SlowPolicy
 
 
@@ -27,13 +27,11 @@ def steps(monkeypatch: pytest.MonkeyPatch, clock: Clock, bench: Bench) -> list[i
         clock.advance(seconds)
         bench.registry.tick()
 
-    monkeypatch.setattr(module.asyncio, "sleep", step)
+    monkeypatch.setattr("tornado_sse.drain.asyncio.sleep", step)
     return open_streams
 
 
-@pytest.mark.parametrize(
-    ("elapsed", "closed"), [(0, 0), (0.9, 5), (1.79, 9), (1.8, 10), (2, 10), (100, 10)]
-)
+@pytest.mark.parametrize(("elapsed", "closed"), [(0, 0), (0.9, 5), (1.79, 9), (1.8, 10), (2, 10), (100, 10)])
 def test_closes_evenly_and_leaves_time_for_farewells(elapsed: float, closed: int) -> None:
     assert closed_by(10, elapsed, 2) == closed
 
@@ -90,11 +88,24 @@ def test_with_no_streams_there_is_nothing_to_wait_for(bench: Bench, steps: list[
     assert steps == []
 
 
-def test_a_stream_that_left_meanwhile_is_no_matter(bench: Bench, steps: list[int]) -> None:
-    _, peer = bench.live()
-    stream, _ = bench.live()
-    bench.registry.on_ended = lambda ended: None if ended is stream else stream.abandon()
-    asyncio.run(drain(bench.registry, 1, bench.clock))
-    assert bench.stats.streams_closed["draining"] == 2
-    assert steps
-    peer.close()
+def test_streams_that_leave_by_themselves_are_not_waited_for(bench: Bench, steps: list[int], clock: Clock) -> None:
+    first, _ = bench.live()
+    second, _ = bench.live()
+    third, _ = bench.live()
+    bench.registry.on_ended = lambda ended: second.close(CloseReason.CLIENT_GONE) if ended is first else None
+    start = clock()
+    asyncio.run(drain(bench.registry, 3, clock))
+    assert bench.stats.streams_closed == {"draining": 2, "client_gone": 1}
+    assert 2.7 <= clock() - start <= 2.8
+    assert steps[-1] == 0
+    assert third.is_ended
+
+
+def test_is_over_as_soon_as_nobody_is_left(bench: Bench, steps: list[int], clock: Clock) -> None:
+    first, _ = bench.live()
+    second, _ = bench.live()
+    bench.registry.on_ended = lambda ended: second.close(CloseReason.CLIENT_GONE) if ended is first else None
+    start = clock()
+    asyncio.run(drain(bench.registry, 20, clock))
+    assert 9 <= clock() - start <= 9.1
+    assert steps[-1] == 0

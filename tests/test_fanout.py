@@ -288,7 +288,7 @@ def test_messages_that_come_in_the_middle_wait_for_their_turn(bench: Bench) -> N
 @pytest.mark.parametrize("listening", [False, True])
 def test_a_great_burst_is_planned_in_steps(
     bench: Bench,
-    listening: bool,  # noqa: FBT001 - with and without work to plan
+    listening: bool,
 ) -> None:
     count = 500
     names = [f"u{number}" for number in range(count)]

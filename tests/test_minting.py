@@ -167,5 +167,5 @@ def test_a_short_secret_mints_nothing() -> None:
         ("٣", False),
     ],
 )
-def test_a_client_may_choose_a_session_id_of_plain_characters(text: str, valid: bool) -> None:  # noqa: FBT001 - a row
+def test_a_client_may_choose_a_session_id_of_plain_characters(text: str, valid: bool) -> None:
     assert valid_session_id(text) is valid

@@ -7,6 +7,7 @@ import pytest
 from client_support import until
 from jwt_support import pem_file
 from server_support import SECRET, Clock, Served, bearer, serving
+from tornado_sse import tokens
 from tornado_sse.admission import UserCapPolicy
 from tornado_sse.app import EventServer
 from tornado_sse.config import Settings
@@ -21,8 +22,6 @@ def settings(**changes: Any) -> Settings:
 
 
 async def status(node: Served, secret: str = SECRET) -> int:
-    from tornado_sse import tokens  # noqa: PLC0415
-
     signed = tokens.sign(secret, user="u1", ttl=60, now=node.server.clocks.wall())
     response = await node.ask("/sse/connect/s9", {"Authorization": f"Bearer {signed}"}, method="HEAD", user=None)
     return response.status
@@ -31,12 +30,13 @@ async def status(node: Served, secret: str = SECRET) -> int:
 @pytest.mark.gen_test
 async def test_is_ready_once_started_and_until_it_drains() -> None:
     node = EventServer(settings())
-    assert not node.ready
+    ready = [node.ready]
     await node.start()
     await node.start()
-    assert node.ready
+    ready.append(node.ready)
     node.draining = True
-    assert not node.ready
+    ready.append(node.ready)
+    assert ready == [False, True, False]
     await node.close()
 
 

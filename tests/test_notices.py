@@ -35,8 +35,8 @@ def read(frame: Frame) -> tuple[Event, Any, Reader]:
 def test_a_farewell_says_why_and_whether_to_come_back(
     reason: CloseReason,
     text: str,
-    reconnect: bool,  # noqa: FBT001 - a table
-    ours: bool,  # noqa: FBT001 - same
+    reconnect: bool,
+    ours: bool,
 ) -> None:
     event, data, reader = read(notices.closing(reason))
     assert event.name == "stream-closing"

@@ -101,7 +101,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans(), st.sampled_from([None, 2]))
-def test_any_json_arrives_at_the_client(value: Any, ascii_only: bool, indent: int | None) -> None:  # noqa: FBT001 - any JSON
+def test_any_json_arrives_at_the_client(value: Any, ascii_only: bool, indent: int | None) -> None:
     body = with_data(json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode())
     (event,) = read_events(encode(draft_of(body).data))
     assert (event.data if isinstance(value, str) else json.loads(event.data)) == (
@@ -290,7 +290,7 @@ def test_bad_drafts_made_in_process(item: Item, data: str, reason: str) -> None:
         (b"[" + b"9" * 10_000 + b"]", [b"9" * 10_000], True),
     ],
 )
-def test_a_json_body_is_one_item_or_an_array_of_items(body: bytes, items: list[bytes], is_array: bool) -> None:  # noqa: FBT001 - a table
+def test_a_json_body_is_one_item_or_an_array_of_items(body: bytes, items: list[bytes], is_array: bool) -> None:
     assert split_json(body) == (items, is_array)
 
 

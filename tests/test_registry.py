@@ -1,6 +1,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
@@ -102,9 +103,9 @@ def test_each_stream_gets_a_keepalive_once_an_interval_spread_over_it(bench: Ben
                 moments[index].append(bench.clock() - start)
     for times in moments.values():
         assert len(times) == 3
-        assert all(abs(later - sooner - 15) < 0.5 for sooner, later in zip(times, times[1:], strict=False))
+        assert all(abs(later - sooner - 15) < 0.5 for sooner, later in pairwise(times))
     firsts = sorted(times[0] for times in moments.values())
-    assert all(later - sooner < 0.5 for sooner, later in zip(firsts, firsts[1:], strict=False))
+    assert all(later - sooner < 0.5 for sooner, later in pairwise(firsts))
     assert bench.stats.keepalives_sent == 3 * SLOTS
 
 

@@ -40,7 +40,7 @@ NOTHING = Past((), 9, 0)
 def test_what_a_last_event_id_asks_for(
     last_event_id: str | None,
     request_: Request,
-    resuming: bool,  # noqa: FBT001 - a table
+    resuming: bool,
 ) -> None:
     assert resume.read(last_event_id, "e") == request_
     assert request_.resuming is resuming

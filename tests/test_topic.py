@@ -141,7 +141,7 @@ def test_a_limit_of_ones_own() -> None:
         (["user.*", "news"], "news", True),
     ],
 )
-def test_patterns_cover_channels(patterns: list[str], name: str, allowed: bool) -> None:  # noqa: FBT001 - a table
+def test_patterns_cover_channels(patterns: list[str], name: str, allowed: bool) -> None:
     assert allows(patterns, name) is allowed
 
 

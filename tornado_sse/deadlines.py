@@ -36,9 +36,9 @@ class Deadlines(Generic[D]):
         item.due = 0
 
     def take_due(self, now: float) -> Iterator[D]:
-        """Yield what is due and forget it. A clock that was set back makes nothing due twice."""
+        """Yield what is due and forget it. A clock set back makes nothing due twice, nor one set forward and back late."""
         seconds = range(self._passed + 1, int(now) + 1)
-        self._passed = max(self._passed, int(now))
+        self._passed = int(now)
         due = seconds if len(seconds) < len(self._buckets) else sorted(s for s in self._buckets if s <= now)
         for second in due:
             for item in self._buckets.pop(second, ()):

@@ -25,7 +25,7 @@ async def drain(registry: Registry, duration: float, clock: Callable[[], float])
     streams = iter(list(registry.hub.streams))
     total = len(registry.hub.streams)
     closed = 0
-    while closed < total or (registry.farewells and clock() - started < duration):
+    while (registry.hub.streams and closed < total) or (registry.farewells and clock() - started < duration):
         due = closed_by(total, clock() - started, duration)
         for _ in range(due - closed):
             next(streams).close(CloseReason.DRAINING, registry.retry())

@@ -99,7 +99,7 @@ class _Process:
         self._stops += 1
         if self._stops == 1:
             streams = len(self._server.registry.hub.streams)
-            logger().info("draining", signal=number.name, streams=streams, seconds=self._settings.drain_time)
+            logger().info("draining", signal=number.name, streams=streams, seconds=self._server.settings.drain_time)
             self._server.draining = True
             self._stopping.set()
         else:

@@ -226,9 +226,7 @@ class Outbox:
             del self._entries[index]
             self.bytes -= len(entry.data)
             messages += 1
-            fresh = self._note_gap(index, entry.message.sequence)
-            gaps += fresh
-            index += fresh
+            gaps += self._note_gap(index, entry.message.sequence)
         return Dropped(messages, gaps)
 
     def _note_gap(self, index: int, sequence: int) -> bool:

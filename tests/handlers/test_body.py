@@ -1,6 +1,7 @@
 """Bodies that are too large, too slow or cut: on sockets, for only there one sees what a client sees."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from client_support import Client, Response
 from server_support import Served, serving
 
 LIMIT = 10_000
-SETTINGS = {"max_body_bytes": LIMIT, "max_message_bytes": 100}
+SETTINGS: dict[str, Any] = {"max_body_bytes": LIMIT, "max_message_bytes": 100}
 TOO_LARGE = {"message": f"the body is above {LIMIT} bytes", "status": "CONTENT_TOO_LARGE"}
 MESSAGE = json.dumps({"to": "all", "data": "hello"}).encode()
 

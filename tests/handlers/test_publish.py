@@ -56,7 +56,9 @@ async def test_an_array_has_a_receipt_for_each(ask: Ask, server: EventServer) ->
     assert [row["index"] for row in rows] == [0, 1]
 
 
-@pytest.mark.parametrize("media_type", ["application/x-ndjson", "Application/NDJSON; charset=utf-8", "application/jsonl"])
+@pytest.mark.parametrize(
+    "media_type", ["application/x-ndjson", "Application/NDJSON; charset=utf-8", "application/jsonl"]
+)
 @pytest.mark.gen_test
 async def test_a_bad_line_is_named_and_the_good_ones_go(ask: Ask, server: EventServer, media_type: str) -> None:
     lines = [json.dumps(message("a")), "{", "", json.dumps(message(event="stream-closing")), json.dumps(message("b"))]

@@ -10,7 +10,7 @@ from jwt_support import pem_file, private_key
 from server_support import Clock, Served, serving
 from tornado_sse.app import EventServer
 
-SESSIONS = {"scopes": ["sessions"]}
+SESSIONS: dict[str, Any] = {"scopes": ["sessions"]}
 
 
 @pytest.mark.gen_test

@@ -31,7 +31,10 @@ class Connection:
 
 @dataclass(frozen=True)
 class Cut:
-    """A connection is cut after `size` bytes or at `at`, the loop's time; before, for `lull` seconds nothing is read."""
+    """A connection is cut after `size` bytes or at `at`, the loop's time.
+
+    Before that, once the answer began to come, nothing is read for `lull` seconds.
+    """
 
     size: float
     at: float
@@ -126,7 +129,7 @@ class Client:
         return "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
 
     async def _read(self, reader: asyncio.StreamReader, connection: Connection, cut: Cut) -> str:
-        response, parser, left, lulled = Response(), Parser(), cut.size, False
+        response, parser, left, lull = Response(), Parser(), cut.size, cut.lull
         while left > 0:
             data = await reader.read(65536)
             if not data:
@@ -138,9 +141,8 @@ class Client:
                     return "finished"
             assert response.status in (None, 200), f"answered {response.status}"
             left -= len(data)
-            if cut.lull and not lulled:
-                lulled = True
-                await asyncio.sleep(cut.lull)
+            await asyncio.sleep(lull)
+            lull = 0
         return "cut by size"
 
 

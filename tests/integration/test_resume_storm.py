@@ -60,15 +60,13 @@ def let_loose(*, history_size: int, slow_policy: str, pause: float) -> Storm:
 
 
 def describe(storm: Storm) -> str:
-    blocks = Counter(
-        block.name if block.name != "stream-gap" else json.loads(block.data or "")["reason"]
-        for _, blocks in connections(storm.run.clients)
-        for block in blocks
-    )
+    blocks = [block for _, blocks in connections(storm.run.clients) for block in blocks]
+    gaps = Counter(json.loads(block.data or "")["reason"] for block in blocks if block.name == "stream-gap")
+    ledger = storm.run.ledger
     return (
-        f"RESUME_SEED={SEED} RESUME_SECONDS={SECONDS:g}: {len(storm.run.ledger.messages)} messages "
-        f"and {storm.run.ledger.duplicates} duplicates published, {blocks.total()} blocks received, "
-        f"gaps told: {blocks['evicted']} evicted, {blocks['slow']} slow; connections: {dict(storm.run.figures)}; closed: {dict(storm.reasons)}"
+        f"RESUME_SEED={SEED} RESUME_SECONDS={SECONDS:g}: {len(ledger.messages)} messages and {ledger.duplicates} "
+        f"duplicates published, {len(blocks)} blocks received; gaps told: {dict(gaps)}; "
+        f"connections: {dict(storm.run.figures)}; closed: {dict(storm.reasons)}"
     )
 
 

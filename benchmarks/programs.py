@@ -1,0 +1,176 @@
+"""The programs of a benchmark: servers on one core, the load on another; and what the kernel says of them."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from tornado_sse import tokens
+from tornado_sse.event import encode
+from tornado_sse.position import Position
+
+HERE = Path(__file__).parent
+SECRET = secrets.token_urlsafe(32)
+SERVER_CORE, LOAD_CORE = 0, 1
+CRLF = "\r\n"
+START_SECONDS = 20
+OURS, LIMIT, FLOOR = "tornado_sse", "limit", "bare Tornado"
+
+
+def build(folder: Path) -> None:
+    """Compile what is in C."""
+    for name in (LIMIT, "load"):
+        subprocess.run(
+            [os.environ.get("CC", "cc"), "-O2", "-o", str(folder / name), str(HERE / f"{name}.c")], check=True
+        )
+
+
+def on_core(core: int | None, command: list[str]) -> list[str]:
+    """Pin a command to a core, where that is possible."""
+    if core is None or shutil.which("taskset") is None or len(os.sched_getaffinity(0)) <= core:
+        return command
+    return ["taskset", "-c", str(core), *command]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def token(user: str, *scopes: str) -> str:
+    return tokens.sign(SECRET, user=user, ttl=86400, now=time.time(), channels=["*"], scopes=scopes)
+
+
+class Server:
+    """A server that runs within a `with`. `flags` are for tornado_sse, beyond its defaults without a cap a user."""
+
+    def __init__(
+        self, kind: str, folder: Path, *flags: str, port: int | None = None, core: int | None = SERVER_CORE
+    ) -> None:
+        self.kind = kind
+        self.port = port or free_port()
+        self.admin_port = free_port()
+        self._command = on_core(core, self._program(folder, flags))
+        self._folder = folder
+
+    def _program(self, folder: Path, flags: tuple[str, ...]) -> list[str]:
+        if self.kind == LIMIT:
+            return [str(folder / LIMIT), str(self.port)]
+        if self.kind == FLOOR:
+            return [sys.executable, str(HERE / "floor.py"), str(self.port)]
+        ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
+        return [sys.executable, "-m", "tornado_sse", "serve", *ports, "--max-streams-per-user", "0", *flags]
+
+    def __enter__(self) -> Self:
+        log = (self._folder / "server.log").open("wb")
+        environment = os.environ | {"TORNADO_SSE_JWT_SECRET": SECRET}
+        self._process = subprocess.Popen(self._command, cwd=HERE.parent, env=environment, stdout=log, stderr=log)
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{self.kind} does not start: {(self._folder / 'server.log').read_text()[-2000:]}")
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far, user and system."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def pss(self) -> float:
+        """KiB of resident memory, shared pages in proportion."""
+        lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+
+
+class Load:
+    """The load generator, told what to do."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        command = on_core(LOAD_CORE, [str(folder / "load"), str(server.port)])
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def open(self, count: int, *, slow: int = 0, gzip: bool = False, topics: int = 0) -> dict[str, Any]:
+        """Open streams, each of a user of its own, on one of `topics` channels each (0: none)."""
+        name = self._folder / "streams"
+        with name.open("w") as file:
+            for index in range(count):
+                query = f"?channel=c{index % topics}" if topics else ""
+                file.write(f"/sse/connect/s{index}{query} {token(f'u{index}')}\n")
+        answer = self._tell(f"open {name} {count} {slow} {'gzip' if gzip else 'identity'}")
+        if answer["refused"]:
+            raise SystemExit(f"{answer['refused']} of {count} streams did not open")
+        return answer
+
+    def publish(self, to: object = "all", data: str = '"$M"', **how: float) -> dict[str, Any]:
+        """Publish; `how` is in the words of load.c. The limit program is sent the frame that ours would send."""
+        headers = f"Authorization: Bearer {token('publisher', 'publish')}\r\nContent-Type: application/x-ndjson\r\n"
+        item = f'{{"to":{json.dumps(to)},"data":{data}}}'
+        if self._server.kind == LIMIT:
+            item = encode(data.strip('"'), position=str(Position("e" * 8, 1000))).decode()
+        head = self._file("head", f"POST /sse/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}")
+        words = " ".join(f"{name}={value}" for name, value in how.items())
+        answer = self._tell(f"publish {head} {self._file('item', item)} {words}")
+        if answer["lost"] or answer["reordered"] or answer["refused"]:
+            print(f"  ! {answer['lost']} lost, {answer['reordered']} reordered, {answer['refused']} refused")
+        return answer
+
+    def request(self, method: str, target: str, body: str, connections: int, seconds: float) -> dict[str, Any]:
+        """Send a request again and again with one token."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+        lines += [f"Authorization: Bearer {token('publisher', 'publish')}", f"Content-Length: {len(body)}", "", body]
+        return self._tell(f"request {self._file('request', CRLF.join(lines))} {connections} {seconds}")
+
+    def close(self) -> None:
+        """Close the streams."""
+        self._tell("close")
+
+    def _file(self, name: str, text: str) -> Path:
+        path = self._folder / name
+        path.write_bytes(text.encode())
+        return path
+
+    def _tell(self, line: str) -> dict[str, Any]:
+        stdin, stdout = _pipes(self._process)
+        stdin.write(line + "\n")
+        stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            raise SystemExit("the load generator ended before its time")
+        return dict(json.loads(answer))
+
+
+def _pipes(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
+    assert process.stdin  # noqa: S101 - tells the type checker
+    assert process.stdout  # noqa: S101 - same
+    return process.stdin, process.stdout
