@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from server_support import Clock
+
+
+def pytest_configure() -> None:
+    """Have no event loop in force: the first to ask for one would make a loop that nobody closes."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -62,6 +62,14 @@ async def test_a_bad_request_is_400(ask: Ask, body: object, why: str) -> None:
 
 
 @pytest.mark.gen_test
+async def test_another_media_type_is_415(ask: Ask) -> None:
+    body, headers = b"userId=u1", {"Content-Type": "application/x-www-form-urlencoded"}
+    response = await ask("/sse/sessions", method="POST", body=body, headers=headers, **SESSIONS)
+    assert response.code == 415
+    assert json.loads(response.body)["status"] == "UNSUPPORTED_MEDIA_TYPE"
+
+
+@pytest.mark.gen_test
 async def test_minting_wants_a_scope_of_its_own(ask: Ask, server: EventServer) -> None:
     assert (await ask("/sse/sessions", method="POST", body={"userId": "u1"}, user=None)).code == 401
     response = await ask("/sse/sessions", method="POST", body={"userId": "u1"}, scopes=["publish", "subscribe"])
