@@ -96,13 +96,16 @@ static void watch(int fd, uint32_t events, int index, int is_new) {
     epoll_ctl(epoll, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &wanted);
 }
 
-static int dial(int index, int receive_buffer) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+/* One that never reads gets little room in both kernels' buffers, of which the sender's grows with the segment size. */
+static int dial(int index, int slow) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1, room = 4096, segment = 536;
     if (fd < 0)
         die("socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (receive_buffer)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    if (slow) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+    }
     /* Each wave comes from addresses of its own: ports of the one before may still be waiting. */
     struct sockaddr_in source = {.sin_family = AF_INET};
     source.sin_addr.s_addr = htonl(0x7f000000u | (getpid() & 63) << 18 | (wave & 255) << 8 | (2 + index / PER_SOURCE));
@@ -258,7 +261,7 @@ static void command_open(const char *name, int count, int slow, int gzip) {
         for (; started < count && started < opened + refused + ended + BURST; started++) {
             struct stream *s = &streams[started];
             s->slow = started < slow;
-            s->fd = dial(started, s->slow ? 4096 : 0);
+            s->fd = dial(started, s->slow);
             watch(s->fd, EPOLLOUT, started, 1);
         }
         int n = epoll_wait(epoll, events, 1024, 30000);

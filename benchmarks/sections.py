@@ -155,7 +155,7 @@ def slow(bench: Bench) -> Iterator[Figure]:
             load.open(streams, slow=stuck)
             load.publish(messages=10, window=4)
             before = server.pss()
-            found = load.publish(rate=20, seconds=15, size=8192)  # what fits the kernel's buffers is not slow
+            found = load.publish(rate=20, seconds=bench.seconds(15), size=8192)
             yield f"p99 ms, 8 KiB messages{case}", OURS, found["p99"]
             yield f"MiB more memory after{case}", OURS, (server.pss() - before) / 1024
             yield f"streams closed as slow{case}", OURS, _metric(server, 'streams_closed_total{reason="slow"}')

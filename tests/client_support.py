@@ -167,8 +167,11 @@ class Client:
         head, _, rest = self._buffer.partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         version, status, _ = status_line.split(" ", 2)
-        pairs = [line.split(": ", 1) for line in lines]
-        response = Response(int(status), {name.lower(): value for name, value in pairs}, version)
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, value = line.split(": ", 1)
+            headers[name.lower()] = ", ".join(filter(None, (headers.get(name.lower()), value)))
+        response = Response(int(status), headers, version)
         length = 0 if to_head else int(response.headers.get("content-length", "0"))
         while len(rest) < length:
             more = await self.read()
@@ -204,13 +207,17 @@ class Client:
         text, _, self._text = self._text.partition("\n\n")
         return parse_block(text)
 
+    async def next_block(self) -> Block:
+        """Read the next block, which must come."""
+        block = await self.block()
+        assert block is not None, "the stream ended"
+        return block
+
     async def event(self) -> Block:
         """Read the next block that a browser would dispatch."""
-        while True:
-            block = await self.block()
-            assert block is not None, "the stream ended"
-            if block.data is not None:
-                return block
+        while (block := await self.next_block()).data is None:
+            pass
+        return block
 
     async def data(self) -> str:
         """Read the data of the next event."""

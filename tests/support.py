@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hypothesis import settings
 
-from tornado_sse.event import Encoding
+from tornado_sse.event import Encoding, Frame, encode
 from tornado_sse.message import Batch, Draft, Message
 from tornado_sse.outbox import Outbox
 from tornado_sse.position import Position
@@ -39,6 +39,14 @@ def make_message(
 ) -> Message:
     text = f"m{sequence}" if data is None else data
     return Message(Draft(topics or (ALL,), text, key=key, ttl=ttl), Position("e", sequence), accepted_at)
+
+
+GAP = "stream-gap"
+NOTICE = Frame(encode("n", event="stream-note"))
+
+
+def tell_gap(first: int, last: int) -> Frame:
+    return Frame(encode(f"{first}..{last}", event=GAP))
 
 
 def sequences(messages: Sequence[Message]) -> list[int]:

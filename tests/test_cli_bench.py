@@ -1,5 +1,5 @@
 import asyncio
-import datetime
+import datetime as dt
 import json
 import os
 import re
@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli_support import DEADLINE, SECRET, invoke
 from server_support import serving_in_thread
-from tornado_sse.cli.bench import command, marker, progress, publisher, runner, streams, wire, worker
+from tornado_sse.cli.bench import command, crew, marker, progress, publisher, runner, streams, wire, worker
 from tornado_sse.cli.bench.crew import Share
 from tornado_sse.cli.bench.histogram import Histogram
 from tornado_sse.cli.bench.loop import READ, Loop
@@ -41,7 +42,7 @@ RUN = "0123abcd"
 BEGIN = marker.prefix(RUN)
 
 
-# Pure: histogram
+# Pure, the histogram
 
 
 @given(st.lists(st.integers(-10, 10**9), min_size=1), st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]))
@@ -75,7 +76,7 @@ def test_without_values_there_is_no_quantile() -> None:
     assert Histogram().quantile(0.5) is None
 
 
-# Pure: markers
+# Pure, the markers
 
 
 def received(*chunks: bytes) -> Tally:
@@ -102,6 +103,7 @@ def test_markers_are_counted_and_timed() -> None:
 
 
 @given(st.lists(st.integers(0, 200), max_size=8))
+@example(list(range(200)))
 def test_where_bytes_are_cut_makes_no_difference(cuts: list[int]) -> None:
     stream = b"@0123 " + marked(0, 1, 2) + b"@0"
     places = [0, *sorted(cuts), len(stream)]
@@ -142,6 +144,7 @@ CHUNKED = b"HTTP/1.1 201 Made\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r
 
 
 @given(st.lists(st.integers(0, 250), max_size=8))
+@example(list(range(250)))
 def test_answers_on_one_connection_are_told_apart_wherever_they_are_cut(cuts: list[int]) -> None:
     stream = OK + CHUNKED + b"HTTP/1.0 204 No\r\n\r\n" + OK
     places = [0, *sorted(cuts), len(stream)]
@@ -439,10 +442,10 @@ class Faulty:
     url: str = ""
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     posts: int = 0
-    connections: int = 0
+    connections: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = field(default_factory=dict)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        self.connections[writer] = asyncio.current_task()
         answered = 0
         try:
             while not self.close_after or answered < self.close_after:
@@ -460,6 +463,13 @@ class Faulty:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async def close(self) -> None:
+        for writer in self.connections:
+            writer.transport.abort()
+        await asyncio.gather(*filter(None, self.connections.values()))
 
     def publish(self, writer: asyncio.StreamWriter, body: bytes) -> None:
         self.posts += 1
@@ -486,8 +496,7 @@ def faulty(context: ssl.SSLContext | None = None, **faults: Any) -> Iterator[Fau
         ready.set()
         await stop.wait()
         listening.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+        await server.close()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()
@@ -570,7 +579,7 @@ def test_a_publishing_connection_that_ends_between_requests_is_made_anew() -> No
     with faulty(close_after=1) as server:
         result = bench(server.url, "--streams", "1", "--rate", "20", "--duration", "0.15")
     assert result.exit_code == 0, result.output
-    assert (server.posts, server.connections) == (3, 4)
+    assert (server.posts, len(server.connections)) == (3, 4)
 
 
 def test_connections_are_rotated_before_a_proxy_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -578,7 +587,7 @@ def test_connections_are_rotated_before_a_proxy_closes_them(monkeypatch: pytest.
     with faulty() as server:
         result = bench(server.url, "--streams", "1", "--messages", "5")
     assert result.exit_code == 0
-    assert (server.posts, server.connections) == (5, 4)
+    assert (server.posts, len(server.connections)) == (5, 4)
 
 
 @pytest.mark.parametrize(
@@ -610,15 +619,14 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 
 def test_ctrl_c_ends_the_run_and_prints_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     turn = Loop.turn
-    turns = iter(range(1000))
-
-    def interrupted(self: Loop, timeout: float) -> None:
-        if next(turns) == 20:
-            raise KeyboardInterrupt
-        turn(self, timeout)
-
-    monkeypatch.setattr(Loop, "turn", interrupted)
     with faulty() as server:
+
+        def interrupted(self: Loop, timeout: float) -> None:
+            if server.posts:
+                raise KeyboardInterrupt
+            turn(self, timeout)
+
+        monkeypatch.setattr(Loop, "turn", interrupted)
         result = bench(server.url, "--streams", "1", "--rate", "1", "--duration", "1000")
     assert result.exit_code == 130
     assert result.stdout.startswith("streams       1 of 1 opened")
@@ -632,15 +640,15 @@ def test_ctrl_c_ends_the_run_and_prints_what_there_is(monkeypatch: pytest.Monkey
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -750,7 +758,8 @@ BROKEN = OSError(5, "broken")
 
 @pytest.mark.parametrize("method", ["connect", "sendall", "recv"])
 def test_a_socket_that_breaks_is_told(method: str, silent: streams.Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socket.socket", lambda *_: Failing(method, BROKEN))
+    failing = Failing(method, BROKEN)
+    monkeypatch.setattr("socket.socket", lambda *_: failing)
     owner = Owner(silent)
     stream = streams.Stream(owner, 0, b"x", BEGIN)
     stream.start()
@@ -926,5 +935,5 @@ def test_a_worker_that_ends_before_its_time_ends_the_run(monkeypatch: pytest.Mon
 
 
 def test_streams_start_in_bursts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tornado_sse.cli.bench.crew.BURST", 2)
+    monkeypatch.setattr(crew, "BURST", 2)
     assert found(url, "--streams", "9", "--messages", "1", *PATIENT)["streams"]["opened"] == 9

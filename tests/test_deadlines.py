@@ -33,9 +33,12 @@ def test_a_deadline_is_held_to_the_next_whole_second(at: float, not_yet: float, 
     assert due(deadlines, now + 100) == []
 
 
-def test_a_deadline_in_the_past_is_due_at_the_next_look() -> None:
+@pytest.mark.parametrize("others", [0, 5])
+def test_a_deadline_in_the_past_is_due_at_the_next_look(others: int) -> None:
     deadlines: Deadlines[Item] = Deadlines(100.0)
     due(deadlines, 200.5)
+    for number in range(others):
+        deadlines.set(Item(), 300.0 + number)
     item = Item()
     deadlines.set(item, 50.0)
     assert due(deadlines, 200.9) == []

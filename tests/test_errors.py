@@ -4,7 +4,15 @@ from http import HTTPStatus
 
 import pytest
 
-from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, Unauthorized, Unavailable
+from tornado_sse.errors import (
+    ApiError,
+    AuthFailure,
+    BadRequest,
+    Forbidden,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
 
 REALM = 'Bearer realm="tornado_sse"'
 
@@ -47,3 +55,10 @@ def test_headers_are_not_shared() -> None:
     headers = {"X": "y"}
     ApiError(HTTPStatus.NOT_FOUND, "text", headers).headers["Z"] = "1"
     assert headers == {"X": "y"}
+
+
+def test_a_body_of_another_type_is_told_which_are_allowed() -> None:
+    error = UnsupportedMediaType("application/json", "application/x-ndjson")
+    assert error.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    assert error.message == "Content-Type must be one of application/json, application/x-ndjson"
+    assert error.headers == {}

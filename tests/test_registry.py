@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 
 from client_support import parse_block
 from server_support import Clock
-from stream_support import Bench, bench_with, ended, received, texts
+from stream_support import Bench, bench_with, drained, ended, received, texts
 from tornado_sse.notices import CloseReason
-from tornado_sse.registry import EXPIRY_WARNING
+from tornado_sse.registry import EXPIRY_WARNING, FAREWELL_TIME
 from tornado_sse.ring import SLOTS
 from tornado_sse.stream import Stream
 
@@ -209,6 +209,34 @@ def test_times_to_reconnect_are_spread_around_the_mean(bench: Bench) -> None:
     assert 1000 <= min(times) < 1100
     assert 2900 < max(times) <= 3000
     assert 1900 < sum(times) / 1000 < 2100
+
+
+def test_a_farewell_that_nobody_takes_is_given_up_in_time(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    stream.close(CloseReason.LIMIT)
+    bench.clock.advance(FAREWELL_TIME - 0.5)
+    bench.registry.tick()
+    assert not stream.is_closed
+    bench.clock.advance(0.5)
+    bench.registry.tick()
+    received(peer)
+    assert ended(peer)
+    assert len(bench.registry.farewells) == 0
+
+
+def test_a_farewell_that_was_taken_is_forgotten(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    stream.close(CloseReason.LIMIT)
+    drained(stream, peer)
+    assert stream.is_closed
+    bench.registry.tick()
+    assert len(bench.registry.farewells) == 0
+
+
+def test_tells_of_a_gap_in_positions(bench: Bench) -> None:
+    block = parse_block(bench.registry.tell_gap(3, 7).body.decode().strip("\n"))
+    assert (block.event, block.id) == ("stream-gap", None)
+    assert block.json() == {"from": "e-2", "to": "e-7", "reason": "slow"}
 
 
 def test_abandons_everything_at_once(bench: Bench) -> None:

@@ -36,7 +36,7 @@ class Deadlines(Generic[D]):
         item.due = 0
 
     def take_due(self, now: float) -> Iterator[D]:
-        """Yield what is due and forget it. A clock set back makes nothing due twice, nor one set forward and back late."""
+        """Yield what is due and forget it: nothing twice, nor late, even if the clock is set back, or ahead a while."""
         seconds = range(self._passed + 1, int(now) + 1)
         self._passed = int(now)
         due = seconds if len(seconds) < len(self._buckets) else sorted(s for s in self._buckets if s <= now)

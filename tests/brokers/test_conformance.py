@@ -1,185 +1,37 @@
-"""The contract of `brokers/base.py`, sentence by sentence, held against every broker.
+"""The contract of `brokers/base.py`, sentence by sentence, held against every broker of `broker_support.BACKENDS`.
 
-A broker joins by adding its backend to BACKENDS; everything below is then held against it too.
+What it says of `replay` is in `test_conformance_replay.py`.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from itertools import pairwise
-from typing import Protocol
 
 import pytest
 
-from support import FakeClock, sequences
-from tornado_sse import topic
-from tornado_sse.brokers.base import Broker, Disconnect, Health, Past, Published
-from tornado_sse.brokers.memory import MemoryBroker
+from broker_support import (
+    CHANNEL,
+    EVERY_BROKER,
+    HISTORY,
+    OTHER,
+    SESSION,
+    USER,
+    WINDOW,
+    Cluster,
+    Run,
+    draft,
+    positions,
+    rising,
+)
+from support import sequences
+from tornado_sse.brokers.base import Disconnect, Health
 from tornado_sse.errors import Unavailable
-from tornado_sse.history import History
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position, parse
-from tornado_sse.topic import ALL, Topic
+from tornado_sse.topic import ALL
 
-PATIENCE = 10.0
-"""Seconds that a real broker may take to deliver."""
-
-HISTORY = 20
-"""Messages kept for each topic."""
-
-WINDOW = 30.0
-"""Seconds in which an idempotency key is remembered."""
-
-USER, OTHER, CHANNEL = topic.user("u"), topic.user("v"), topic.channel("c")
-SESSION = topic.session("u", "s")
 TOPICS = [ALL, USER, SESSION, CHANNEL]
 
-
-class Backend(Protocol):
-    """An engine that brokers connect to, new and empty: all its brokers are nodes of one hub."""
-
-    nodes: int
-    """How many nodes it can have at once, 2 meaning two or more."""
-    fails: bool
-    """Whether it can be made to fail, by `break_down` and `repair`."""
-
-    def broker(self) -> Broker:
-        """Make the broker of one more node, not started, with a history of HISTORY and a window of WINDOW."""
-
-    async def pass_time(self, seconds: float) -> None:
-        """Let time pass for the broker."""
-
-    async def lose_history(self) -> None:
-        """Lose all that was kept; brokers are made anew afterwards."""
-
-    async def break_down(self) -> None:
-        """Be out of reach."""
-
-    async def repair(self) -> None:
-        """Be in reach again."""
-
-
-class MemoryBackend:
-    """One process's memory."""
-
-    nodes = 1
-    fails = False
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-
-    def broker(self) -> Broker:
-        history = History(size=HISTORY, ttl=300, max_bytes=10**7, clock=self.clock)
-        return MemoryBroker(history, idempotency_window=WINDOW, clock=self.clock)
-
-    async def pass_time(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-
-    async def lose_history(self) -> None:
-        """A new broker has a new history anyway."""
-
-    async def break_down(self) -> None:
-        raise NotImplementedError
-
-    async def repair(self) -> None:
-        raise NotImplementedError
-
-
-@asynccontextmanager
-async def memory() -> AsyncIterator[Backend]:
-    yield MemoryBackend()
-
-
-BackendFactory = Callable[[], AbstractAsyncContextManager[Backend]]
-BACKENDS: list[BackendFactory] = [memory]
-
-
-class Node:
-    """A started broker, and what it handed to its node."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-        self.delivered: list[Message] = []
-        self.commands: list[Disconnect] = []
-        self._changed = asyncio.Event()
-
-    def deliver(self, messages: Sequence[Message]) -> None:
-        self.delivered.extend(messages)
-        self._changed.set()
-
-    def command(self, command: Disconnect) -> None:
-        self.commands.append(command)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def until_seen(self, last: Published) -> None:
-        await self.until(lambda: last.position.sequence in sequences(self.delivered))
-
-    def seen(self, *topics: Topic) -> list[int]:
-        return sequences([message for message in self.delivered if not set(topics).isdisjoint(message.topics)])
-
-    async def publish(self, *topics: Topic | tuple[Topic, ...]) -> list[Published]:
-        return await self.broker.publish([draft(one) for one in topics])
-
-
-class Cluster:
-    """Nodes of one backend, started when asked for and closed at the end."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.started: list[Node] = []
-
-    async def node(self, *topics: Topic) -> Node:
-        node = Node(self.backend.broker())
-        await node.broker.start(node.deliver, node.command)
-        self.started.append(node)
-        if topics:
-            await node.broker.subscribe(topics)
-        return node
-
-    async def close(self) -> None:
-        for node in self.started:
-            await node.broker.close()
-
-
-Run = Callable[[Callable[[Cluster], Awaitable[None]]], None]
-
-
-@pytest.fixture(params=BACKENDS, ids=lambda factory: factory.__name__)
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run a scenario on a fresh backend."""
-
-    async def play(scenario: Callable[[Cluster], Awaitable[None]]) -> None:
-        factory: BackendFactory = request.param
-        async with factory() as backend:
-            cluster = Cluster(backend)
-            try:
-                await scenario(cluster)
-            finally:
-                await cluster.close()
-
-    return lambda scenario: asyncio.run(play(scenario))
-
-
-def draft(
-    one: Topic | tuple[Topic, ...], data: str = "x", *, key: str | None = None, ttl: float | None = None
-) -> Draft:
-    return Draft((one,) if isinstance(one, Topic) else one, data, idempotency_key=key, ttl=ttl)
-
-
-def positions(published: Sequence[Published]) -> list[int]:
-    return [result.position.sequence for result in published]
-
-
-def rising(numbers: Sequence[int]) -> bool:
-    return all(before < after for before, after in pairwise(numbers))
-
+pytestmark = EVERY_BROKER
 
 # `publish` gives each draft a position; positions grow with every message of the whole hub, over all topics, and are
 # never used twice.
@@ -372,120 +224,6 @@ def test_interest_may_be_taken_again(run: Run) -> None:
         (result,) = await node.publish(USER)
         await node.until_seen(result)
         assert node.seen(USER) == positions([result])
-
-    run(scenario)
-
-
-# `replay` returns what was published to the topics after a sequence.
-
-
-def test_a_replay_holds_the_topics_asked_for_each_message_once_and_in_order(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node()
-        one, two, three, four, five = await node.publish(USER, OTHER, (CHANNEL, USER), ALL, CHANNEL)
-        last = five.position.sequence
-        for topics, expected in [
-            ([USER], [one, three]),
-            ([CHANNEL], [three, five]),
-            ([OTHER, ALL], [two, four]),
-            ([CHANNEL, USER, OTHER, ALL], [one, two, three, four, five]),
-            ([SESSION], []),
-        ]:
-            past = await node.broker.replay(topics, 0)
-            assert (sequences(past.messages), past.upto, past.lost) == (positions(expected), last, 0)
-        after = await node.broker.replay([USER, CHANNEL], one.position.sequence)
-        assert sequences(after.messages) == positions([three, five])
-        assert await node.broker.replay([USER], last) == Past((), last, 0)
-
-    run(scenario)
-
-
-def test_the_example_of_the_contract(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node(ALL, USER)
-        first, second, third = await node.publish(USER, ALL, OTHER)
-        past = await node.broker.replay([ALL, USER], first.position.sequence)
-        assert sequences(past.messages) == positions([second])
-        assert (past.upto, past.lost) == (third.position.sequence, 0)
-        (fourth,) = await node.publish(USER)
-        assert fourth.position.sequence > past.upto
-        await node.until_seen(fourth)
-
-    run(scenario)
-
-
-def test_a_first_connect_replays_nothing(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node()
-        assert await node.broker.replay([USER], None) == Past((), 0, 0)
-        (result,) = await node.publish(USER)
-        assert await node.broker.replay([USER], None) == Past((), result.position.sequence, 0)
-
-    run(scenario)
-
-
-def test_a_position_in_the_future_is_no_error(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node()
-        (result,) = await node.publish(USER)
-        last = result.position.sequence
-        assert await node.broker.replay([USER], last + 1000) == Past((), last, 0)
-
-    run(scenario)
-
-
-# It is complete up to `upto`: everything above `upto` reaches `deliver`.
-
-
-def test_replay_and_delivery_leave_nothing_out_between_them(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node(USER)
-        begun = await node.publish(USER)
-
-        async def resume() -> tuple[int, list[int]]:
-            past = await node.broker.replay([USER], begun[0].position.sequence)
-            return past.upto, sequences(past.messages)
-
-        async def publish() -> list[Published]:
-            return [result for _ in range(3) for result in await node.publish(USER, OTHER)]
-
-        *pasts, published = await asyncio.gather(resume(), resume(), publish())
-        await node.until_seen(published[-2])
-        wanted = positions([result for number, result in enumerate(published) if number % 2 == 0])
-        for upto, replayed in pasts:
-            assert all(number <= upto for number in replayed)
-            assert replayed + [number for number in node.seen(USER) if number > upto] == wanted
-
-    run(scenario)
-
-
-# What is gone is told by `lost`, never passed over.
-
-
-def test_what_is_gone_is_told(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node()
-        published = await node.publish(*[USER] * (HISTORY + 30))
-        numbers = positions(published)
-        past = await node.broker.replay([USER], 0)
-        kept = sequences(past.messages)
-        assert kept == numbers[-len(kept) :]
-        assert len(kept) >= HISTORY
-        assert past.lost == numbers[-len(kept) - 1]
-        assert (await node.broker.replay([USER], past.lost)).lost == 0
-        assert (await node.broker.replay([OTHER], past.lost)).lost == 0
-
-    run(scenario)
-
-
-def test_a_message_past_its_own_time_is_neither_replayed_nor_missed(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        node = await cluster.node()
-        drafts = [draft(USER, ttl=0), draft(USER, ttl=2), draft(USER, ttl=100), draft(USER)]
-        published = await node.broker.publish(drafts)
-        await cluster.backend.pass_time(3)
-        past = await node.broker.replay([USER], 0)
-        assert (sequences(past.messages), past.lost) == (positions(published)[2:], 0)
 
     run(scenario)
 

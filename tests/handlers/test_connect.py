@@ -1,13 +1,10 @@
 """Opening streams: everything from the first byte on the wire to who is turned away, and how."""
 
-import asyncio
-import socket
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -16,21 +13,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tornado.httpclient import AsyncHTTPClient
 
-from client_support import Block, Client, until
+from client_support import until
 from server_support import Clock, bearer, serving
-from tornado_sse.brokers.base import Past
-from tornado_sse.brokers.memory import MemoryBroker
+from slow_broker import Hesitant, SlowReplay
 from tornado_sse.errors import Unavailable
-from tornado_sse.history import History
 from tornado_sse.topic import Topic
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
-
-
-async def first(client: Client) -> Block:
-    block = await client.block()
-    assert block is not None
-    return block
 
 
 # What a stream begins with
@@ -52,7 +41,7 @@ async def test_begins_with_its_headers_a_retry_and_a_position() -> None:
             "connection": "close",
             "transfer-encoding": "chunked",
         }
-        begin = await first(client)
+        begin = await client.next_block()
         assert begin.fields.keys() == {"retry", "id"}, "it sets the browser's last event id, and dispatches nothing"
         assert begin.id == f"{node.server.broker.epoch}-0"
         await node.server.publish({"user": "u1"}, "hello")
@@ -63,7 +52,7 @@ async def test_begins_with_its_headers_a_retry_and_a_position() -> None:
 @pytest.mark.gen_test
 async def test_times_to_reconnect_differ_from_stream_to_stream() -> None:
     async with serving(retry=4, max_streams_per_user=0) as node:
-        retries = [(await first(await node.connect())).retry or 0 for _ in range(40)]
+        retries = [(await (await node.connect()).next_block()).retry or 0 for _ in range(40)]
     assert all(2000 <= retry <= 6000 for retry in retries)
     assert len(set(retries)) > 20
     assert max(retries) - min(retries) > 1000
@@ -76,7 +65,7 @@ async def test_an_http_1_0_client_gets_no_chunks() -> None:
         await client.request("/sse/connect/s1", node.bearer(), version="1.0")
         response = await client.streaming()
         assert "transfer-encoding" not in response.headers
-        assert (await first(client)).id is not None
+        assert (await client.next_block()).id is not None
         await node.server.publish("all", "hello")
         assert await client.data() == "hello"
         await node.server.disconnect("u1", "s1")
@@ -88,7 +77,7 @@ async def test_compressed_streams_are_decoded_event_by_event() -> None:
     async with serving(compression=True) as node:
         clients = [await node.connect(headers={"Accept-Encoding": "br, gzip;q=0.5"}) for _ in range(2)]
         for client in clients:
-            assert (await first(client)).id is not None
+            assert (await client.next_block()).id is not None
         for text in ("one", "two", "three"):
             await node.server.publish("all", text)
             assert [await client.data() for client in clients] == [text, text]
@@ -137,6 +126,16 @@ async def test_head_answers_like_get_and_opens_nothing(version: str) -> None:
         assert body == b""
         assert node.server.stats.streams_opened == 0
         assert (await node.ask("/sse/connect/s1", method="HEAD", user=None)).status == 401
+
+
+@pytest.mark.gen_test
+async def test_head_and_get_vary_alike() -> None:
+    async with serving(compression=True, allowed_origins=["https://app.example"]) as node:
+        for method in ("GET", "HEAD"):
+            client = await node.client()
+            await client.request("/sse/connect/s1", node.bearer(), method=method)
+            response = await client.response(to_head=True)
+            assert response.headers["vary"] in ("Accept-Encoding, Origin", "Accept-Encoding,Origin")
 
 
 @pytest.mark.gen_test
@@ -210,189 +209,6 @@ async def test_nonsense_in_the_query_is_400_in_the_error_shape(query: str) -> No
         assert response.json()["status"] == "BAD_REQUEST"
         await node.server.publish("all", "undisturbed")
         assert await stream.data() == "undisturbed"
-
-
-# Resume
-
-
-@pytest.mark.parametrize("by", ["header", "query", "both"])
-@pytest.mark.gen_test
-async def test_resumes_after_the_last_event_id_and_the_header_wins(by: str) -> None:
-    async with serving() as node:
-        sent = [await node.server.publish({"user": "u1"}, f"m{number}") for number in range(4)]
-        await node.server.publish({"user": "u2"}, "not mine")
-        position, wrong = str(sent[1].position), str(sent[3].position)
-        headers = {"Last-Event-ID": position} if by != "query" else {}
-        query = {"header": "", "query": f"?lastEventId={position}", "both": f"?lastEventId={wrong}"}[by]
-        client = await node.connect(headers=headers, query=query)
-        assert (await first(client)).id == position
-        assert [await client.data(), await client.data()] == ["m2", "m3"]
-        assert (await first(client)).id == f"{node.server.broker.epoch}-5", (
-            "the present position, past what is not mine"
-        )
-        await node.server.publish("all", "live")
-        assert await client.data() == "live"
-        assert node.server.stats.resumes == {"recovered": 1}
-        assert node.server.stats.gaps == {}
-
-
-@pytest.mark.gen_test
-async def test_an_empty_last_event_id_is_a_first_connect() -> None:
-    async with serving() as node:
-        await node.server.publish("all", "before")
-        client = await node.opened(query="?lastEventId=", headers={"Last-Event-ID": ""})
-        await node.server.publish("all", "after")
-        assert await client.data() == "after"
-        assert node.server.stats.resumes == {}
-
-
-@pytest.mark.parametrize(
-    "position",
-    [
-        "zzzzzzzz-2",
-        "EPOCH-99",
-        "garbage",
-        "-",
-        "EPOCH-01",
-        "EPOCH--1",
-        "EPOCH-" + "9" * 40,
-        "%FF%00",
-        "\u202e",
-        "0" * 3000,
-    ],
-)
-@pytest.mark.parametrize("by", ["header", "query"])
-@pytest.mark.gen_test
-async def test_a_position_that_says_nothing_is_a_gap_and_no_error(position: str, by: str) -> None:
-    async with serving() as node:
-        receipt = await node.server.publish("all", "before")
-        text = position.replace("EPOCH", receipt.position.epoch)
-        headers = {"Last-Event-ID": text.encode().decode("latin-1")} if by == "header" else {}
-        query = f"?lastEventId={quote(text, safe='%')}" if by == "query" else ""
-        client = await node.client()
-        lines = "".join(f"{name}: {value}\r\n" for name, value in (node.bearer() | headers).items())
-        await client.send(f"GET /sse/connect/s1{query} HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode("latin-1"))
-        await client.streaming()
-        gap = await client.event()
-        assert gap.event == "stream-gap"
-        assert gap.json()["reason"] in ("epoch", "unknown")
-        if gap.json()["reason"] == "epoch":
-            assert await client.data() == "before", "what the new epoch has is replayed"
-        await node.server.publish("all", "after")
-        assert await client.data() == "after"
-        assert node.server.stats.resumes == {"gap": 1}
-        assert sum(node.server.stats.gaps.values()) == 1
-
-
-@pytest.mark.gen_test
-async def test_what_history_no_longer_holds_is_told_first() -> None:
-    async with serving(history_size=2) as node:
-        sent = [str((await node.server.publish("all", f"m{number}")).position) for number in range(5)]
-        client = await node.connect(headers={"Last-Event-ID": sent[0]})
-        gap = await client.event()
-        assert gap.event == "stream-gap"
-        assert gap.json() == {"from": sent[0], "to": sent[2], "reason": "evicted"}
-        assert [await client.data(), await client.data()] == ["m3", "m4"]
-        assert node.server.stats.gaps == {"evicted": 1}
-
-
-class SlowReplay(MemoryBroker):
-    """Waits before it gives the past, as a broker at the other end of a wire does; or fails."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(History(size=100, ttl=300, max_bytes=10**6, clock=clock), idempotency_window=120, clock=clock)
-        self.asked = asyncio.Event()
-        self.go_on = asyncio.Event()
-        self.fails = False
-        self.interest: list[Topic] = []
-
-    async def subscribe(self, topics: Sequence[Topic]) -> None:
-        self.interest.extend(topics)
-
-    def unsubscribe(self, topics: Sequence[Topic]) -> None:
-        for topic in topics:
-            self.interest.remove(topic)
-
-    async def replay(self, topics: Sequence[Topic], after: int | None) -> Past:
-        past = await super().replay(topics, after)
-        self.asked.set()
-        await self.go_on.wait()
-        if self.fails:
-            raise Unavailable("the broker is gone")
-        return past
-
-
-@pytest.mark.gen_test
-async def test_what_is_published_during_a_resume_arrives_exactly_once_and_in_order(clock: Clock) -> None:
-    broker = SlowReplay(clock)
-    async with serving(clock, broker) as node:
-        start = (await node.server.publish("all", "m0")).position
-        await node.server.publish("all", "m1")
-        client = await node.client()
-        await client.request("/sse/connect/s1", node.bearer() | {"Last-Event-ID": str(start)})
-        await broker.asked.wait()
-        await node.server.publish("all", "m2")
-        await until(lambda: node.server.registry.fanout.idle)
-        await node.server.publish("all", "m3")
-        broker.go_on.set()
-        await node.server.publish("all", "m4")
-        await client.streaming()
-        assert [await client.data() for _ in range(4)] == ["m1", "m2", "m3", "m4"]
-        await node.server.publish("all", "m5")
-        assert await client.data() == "m5"
-
-
-@pytest.mark.gen_test
-async def test_a_replay_that_fails_ends_the_connection_so_that_the_client_comes_back(clock: Clock) -> None:
-    broker = SlowReplay(clock)
-    broker.fails = True
-    broker.go_on.set()
-    async with serving(clock, broker) as node:
-        client = await node.client()
-        await client.request("/sse/connect/s1", node.bearer())
-        assert await client.read_all() == b""
-        assert node.streams == []
-        assert broker.interest == []
-        broker.fails = False
-        await node.opened()
-
-
-@pytest.mark.gen_test
-async def test_a_broker_that_takes_no_interest_turns_the_client_away(clock: Clock) -> None:
-    class Down(SlowReplay):
-        async def subscribe(self, _topics: Sequence[Topic]) -> None:
-            raise Unavailable("the broker is down")
-
-    async with serving(clock, Down(clock)) as node:
-        response = await node.ask("/sse/connect/s1")
-        assert response.status == 503
-        assert response.headers["retry-after"] == "1"
-        assert node.server.stats.connects_rejected == {"broker": 1}
-        shed = await node.connect()
-        assert [block.json()["reason"] for block in await shed.rest()] == ["limit"]
-
-
-@pytest.mark.gen_test
-async def test_a_client_that_is_gone_before_its_stream_opens_leaves_nothing(clock: Clock) -> None:
-    class Hesitant(SlowReplay):
-        async def subscribe(self, topics: Sequence[Topic]) -> None:
-            await super().subscribe(topics)
-            self.asked.set()
-            await self.go_on.wait()
-
-    broker = Hesitant(clock)
-    async with serving(clock, broker) as node:
-        client = await node.client()
-        await client.request("/sse/connect/s1", node.bearer())
-        await broker.asked.wait()
-        assert broker.interest != []
-        client.reset()
-        other = await node.client()
-        await other.request("/healthz")
-        assert (await other.response()).status == 200, "the loop has heard of the reset by now"
-        broker.go_on.set()
-        await until(lambda: broker.interest == [])
-        assert node.server.stats.streams_opened == 0
 
 
 # Who is turned away
@@ -494,88 +310,60 @@ async def test_event_streams_are_shed_softly_and_others_hard(reason: str) -> Non
         assert len(node.streams) == 1
 
 
-# The end
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"max_streams": 1}, 503),
+        ({"max_streams_per_address": 1}, 429),
+        ({"max_streams_per_user": 1}, 429),
+    ],
+)
+@pytest.mark.gen_test
+async def test_two_who_come_at_once_do_not_share_the_last_place(
+    clock: Clock, settings: dict[str, Any], status: int
+) -> None:
+    broker = Hesitant(clock)
+    async with serving(clock, broker, **settings) as node:
+        clients = [await node.client() for _ in range(2)]
+        for client in clients:
+            await client.request("/sse/connect/s1", node.bearer())
+        await until(lambda: len(broker.interest) == 6)
+        broker.go_on.set()
+        assert sorted([(await client.response()).status for client in clients]) == [200, status]
+        assert len(broker.interest) == 3, "who was turned away is not interested any more"
+        assert sum(node.server.stats.connects_rejected.values()) == 1
 
 
 @pytest.mark.gen_test
-async def test_stray_bytes_do_no_harm_and_the_close_behind_them_is_noticed_at_once() -> None:
-    async with serving() as node:
-        client = await node.opened()
-        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
-        await node.server.publish("all", "still there")
-        assert await client.data() == "still there"
-        client.close()
-        await until(lambda: node.streams == [])
-        assert node.server.stats.streams_closed == {"client_gone": 1}
+async def test_a_broker_that_takes_no_interest_turns_the_client_away(clock: Clock) -> None:
+    class Down(SlowReplay):
+        async def subscribe(self, _topics: Sequence[Topic]) -> None:
+            raise Unavailable("the broker is down")
+
+    async with serving(clock, Down(clock)) as node:
+        response = await node.ask("/sse/connect/s1")
+        assert response.status == 503
+        assert response.headers["retry-after"] == "1"
+        assert node.server.stats.connects_rejected == {"broker": 1}
+        shed = await node.connect()
+        assert [block.json()["reason"] for block in await shed.rest()] == ["limit"]
 
 
 @pytest.mark.gen_test
-async def test_bytes_sent_along_with_the_request_do_not_hide_the_close() -> None:
-    async with serving() as node:
+async def test_a_client_that_is_gone_before_its_stream_opens_leaves_nothing(clock: Clock) -> None:
+    broker = Hesitant(clock)
+    async with serving(clock, broker) as node:
         client = await node.client()
-        token = node.bearer()["Authorization"]
-        await client.send(f"GET /sse/connect/s1 HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\nx".encode())
-        await client.streaming()
-        client.close()
-        await until(lambda: node.server.stats.streams_closed == {"client_gone": 1})
-
-
-@pytest.mark.parametrize("how", ["shutdown", "reset"])
-@pytest.mark.gen_test
-async def test_every_way_to_go_is_noticed(how: str) -> None:
-    async with serving() as node:
-        client = await node.opened()
-        if how == "shutdown":
-            client.socket.shutdown(socket.SHUT_WR)
-        else:
-            client.reset()
-        await until(lambda: node.streams == [])
-        assert node.server.stats.streams_closed == {"client_gone": 1}
-
-
-@pytest.mark.gen_test
-async def test_keepalives_arrive_and_peers_gone_silent_are_the_kernels_affair() -> None:
-    async with serving(keepalive=0.1, tcp_user_timeout=12) as node:
-        client = await node.opened()
-        for _ in range(3):
-            block = await first(client)
-            assert block.comment
-            assert block.fields == {}
-        (stream,) = node.streams
-        assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 12_000
-        assert node.server.stats.keepalives_sent >= 3
-
-
-@pytest.mark.gen_test
-async def test_a_stream_ends_when_its_token_does(clock: Clock) -> None:
-    async with serving(clock) as node:
-        client = await node.opened(ttl=90)
-        short = await node.opened("s2", ttl=10)
-        clock.advance(1)
-        node.server.registry.tick()
-        assert (await short.event()).json() == {"expiresIn": 9}
-        clock.advance(60)
-        node.server.registry.tick()
-        assert (await short.event()).json() == {"reason": "expired", "reconnect": False}
-        warning = await client.event()
-        assert (warning.event, warning.json()) == ("stream-expiring", {"expiresIn": 29})
-        clock.advance(30)
-        node.server.registry.tick()
-        (farewell,) = await client.rest()
-        assert farewell.json() == {"reason": "expired", "reconnect": False}
-        assert node.server.stats.streams_closed == {"expired": 2}
-
-
-@pytest.mark.gen_test
-async def test_a_token_that_lives_on_its_leeway_gives_a_stream_for_the_rest_of_it(clock: Clock) -> None:
-    async with serving(clock, jwt_leeway=5) as node:
-        client = await node.opened(ttl=-2)
-        clock.advance(1)
-        node.server.registry.tick()
-        assert (await client.event()).event == "stream-expiring"
-        clock.advance(3)
-        node.server.registry.tick()
-        assert (await client.event()).event == "stream-closing"
+        await client.request("/sse/connect/s1", node.bearer())
+        await broker.asked.wait()
+        assert broker.interest != []
+        client.reset()
+        other = await node.client()
+        await other.request("/healthz")
+        assert (await other.response()).status == 200, "the loop has heard of the reset by now"
+        broker.go_on.set()
+        await until(lambda: broker.interest == [])
+        assert node.server.stats.streams_opened == 0
 
 
 # Over TLS

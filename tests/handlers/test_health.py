@@ -24,6 +24,7 @@ async def test_liveness_depends_on_nothing() -> None:
         for admin in (False, True):
             response = await node.ask("/healthz", user=None, admin=admin)
             assert (response.status, response.json()) == (200, {"status": "ok"})
+            assert (await node.ask("/healthz", method="HEAD", user=None, admin=admin)).status == 200
 
 
 @pytest.mark.gen_test

@@ -10,14 +10,14 @@ async def test_sends_an_unnamed_event_to_every_stream_of_the_user() -> None:
     async with serving() as node:
         tabs = [await node.opened("s1"), await node.opened("s2")]
         other = await node.opened(user="u2")
-        query = urlencode({"userId": "u1", "message": " two\nlines & ünïcode "})
+        query = urlencode({"userId": "u1", "message": " two\nlines & ünïcode\x01 "})
         response = await node.ask(f"/sse/send?{query}", user="backend")
         epoch = node.server.broker.epoch
         assert response.status == 200
         assert response.json() == {"message": f"Message {epoch}-1 sent to 2 open streams"}
         for tab in tabs:
             event = await tab.event()
-            assert (event.event, event.data) == (None, " two\nlines & ünïcode ")
+            assert (event.event, event.data) == (None, " two\nlines & ünïcode\x01 ")
         await node.server.publish("all", "next")
         assert await other.data() == "next"
 

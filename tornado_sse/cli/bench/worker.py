@@ -86,21 +86,20 @@ class RemoteCrew:
         self._stdin.close()
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, as the end of its input does."""
         self._loop.forget(self._stdout.fileno())
         with suppress(OSError):  # what was not taken of the share, by a worker that is gone
             self._stdin.close()
-        self._worker.terminate()
-        self._worker.wait()
         self._stdout.close()
+        self._worker.wait()
 
     def _readable(self) -> None:
         for line in self._lines.read():
             self._take(msgspec.json.decode(line, type=Report))
-        if self._lines.ended:
+        if self.is_finished or self._lines.ended:
             self._loop.forget(self._stdout.fileno())
-            if not self.is_finished:
-                raise ChildProcessError("a worker process ended before its time")
+        if not self.is_finished and self._lines.ended:
+            raise ChildProcessError("a worker process ended before its time")
 
     def _take(self, report: Report) -> None:
         self.opened_count, self.last_opened = report.opened_count, report.last_opened
@@ -132,7 +131,7 @@ class Worker:
         next_news = 0.0
         while not self._lines.ended:
             self._loop.turn(NEWS)
-            if self._crew and monotonic() >= next_news:
+            if self._crew and monotonic() >= next_news and self._has_news(self._crew):
                 self._tell_news(self._crew)
                 next_news = monotonic() + NEWS
         if self._crew:
@@ -145,13 +144,17 @@ class Worker:
             self._crew = LocalCrew(self._loop, msgspec.json.decode(line, type=Share))
             self._crew.start()
 
+    def _has_news(self, crew: LocalCrew) -> bool:
+        return self._news(crew) != self._told
+
     def _tell_news(self, crew: LocalCrew) -> None:
-        news = (crew.opened_count, crew.failures, crew.tally.received, crew.tally.closed)
         settles = crew.is_settled and not self._has_settled
-        if settles or news != self._told:
-            self._has_settled |= settles
-            self._told = news
-            self._report(crew, indexes=crew.indexes if settles else None)
+        self._has_settled |= settles
+        self._told = self._news(crew)
+        self._report(crew, indexes=crew.indexes if settles else None)
+
+    def _news(self, crew: LocalCrew) -> tuple[int, ...]:
+        return crew.opened_count, crew.failures, crew.tally.received, crew.tally.closed
 
     def _report(self, crew: LocalCrew, *, indexes: list[int] | None = None, tally: Tally | None = None) -> None:
         told = (crew.opened_count, crew.last_opened, crew.failures, crew.failure)

@@ -1,0 +1,179 @@
+"""What the conformance suite of brokers stands on: backends to hold it against, and nodes that remember what they get.
+
+A broker joins by adding its backend to BACKENDS.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from itertools import pairwise
+from typing import Protocol
+
+import pytest
+
+from support import FakeClock, sequences
+from tornado_sse import topic
+from tornado_sse.brokers.base import Broker, Disconnect, Published
+from tornado_sse.brokers.memory import MemoryBroker
+from tornado_sse.history import History
+from tornado_sse.message import Draft, Message
+from tornado_sse.topic import Topic
+
+USER, OTHER, CHANNEL = topic.user("u"), topic.user("v"), topic.channel("c")
+SESSION = topic.session("u", "s")
+
+PATIENCE = 10.0
+"""Seconds that a real broker may take to deliver."""
+
+HISTORY = 20
+"""Messages kept for each topic."""
+
+WINDOW = 30.0
+"""Seconds in which an idempotency key is remembered."""
+
+
+class Backend(Protocol):
+    """An engine that brokers connect to, new and empty: all its brokers are nodes of one hub."""
+
+    nodes: int
+    """How many nodes it can have at once, 2 meaning two or more."""
+    fails: bool
+    """Whether it can be made to fail, by `break_down` and `repair`."""
+
+    def broker(self) -> Broker:
+        """Make the broker of one more node, not started, with a history of HISTORY and a window of WINDOW."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass for the broker."""
+
+    async def lose_history(self) -> None:
+        """Lose all that was kept; brokers are made anew afterwards."""
+
+    async def break_down(self) -> None:
+        """Be out of reach."""
+
+    async def repair(self) -> None:
+        """Be in reach again."""
+
+
+class MemoryBackend:
+    """One process's memory."""
+
+    nodes = 1
+    fails = False
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+
+    def broker(self) -> Broker:
+        history = History(size=HISTORY, ttl=300, max_bytes=10**7, clock=self.clock)
+        return MemoryBroker(history, idempotency_window=WINDOW, clock=self.clock)
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    async def lose_history(self) -> None:
+        """A new broker has a new history anyway."""
+
+    async def break_down(self) -> None:
+        raise NotImplementedError
+
+    async def repair(self) -> None:
+        raise NotImplementedError
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[Backend]:
+    yield MemoryBackend()
+
+
+BackendFactory = Callable[[], AbstractAsyncContextManager[Backend]]
+BACKENDS: list[BackendFactory] = [memory]
+
+
+class Node:
+    """A started broker, and what it handed to its node."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.delivered: list[Message] = []
+        self.commands: list[Disconnect] = []
+        self._changed = asyncio.Event()
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        self.delivered.extend(messages)
+        self._changed.set()
+
+    def command(self, command: Disconnect) -> None:
+        self.commands.append(command)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until_seen(self, last: Published) -> None:
+        await self.until(lambda: last.position.sequence in sequences(self.delivered))
+
+    def seen(self, *topics: Topic) -> list[int]:
+        return sequences([message for message in self.delivered if not set(topics).isdisjoint(message.topics)])
+
+    async def publish(self, *topics: Topic | tuple[Topic, ...]) -> list[Published]:
+        return await self.broker.publish([draft(one) for one in topics])
+
+
+class Cluster:
+    """Nodes of one backend, started when asked for and closed at the end."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.started: list[Node] = []
+
+    async def node(self, *topics: Topic) -> Node:
+        node = Node(self.backend.broker())
+        await node.broker.start(node.deliver, node.command)
+        self.started.append(node)
+        if topics:
+            await node.broker.subscribe(topics)
+        return node
+
+    async def close(self) -> None:
+        for node in self.started:
+            await node.broker.close()
+
+
+def draft(
+    one: Topic | tuple[Topic, ...], data: str = "x", *, key: str | None = None, ttl: float | None = None
+) -> Draft:
+    return Draft((one,) if isinstance(one, Topic) else one, data, idempotency_key=key, ttl=ttl)
+
+
+def positions(published: Sequence[Published]) -> list[int]:
+    return [result.position.sequence for result in published]
+
+
+def rising(numbers: Sequence[int]) -> bool:
+    return all(before < after for before, after in pairwise(numbers))
+
+
+def play(factory: BackendFactory, scenario: Callable[[Cluster], Awaitable[None]]) -> None:
+    """Run a scenario on a fresh backend."""
+
+    async def run() -> None:
+        async with factory() as backend:
+            cluster = Cluster(backend)
+            try:
+                await scenario(cluster)
+            finally:
+                await cluster.close()
+
+    asyncio.run(run())
+
+
+Run = Callable[[Callable[[Cluster], Awaitable[None]]], None]
+
+EVERY_BROKER = pytest.mark.parametrize("run", [pytest.param(partial(play, one), id=one.__name__) for one in BACKENDS])
+"""A test's `run` runs its scenario, on each broker in turn."""

@@ -1,0 +1,123 @@
+"""What the contract of `brokers/base.py` says of `replay`, held against every broker of `broker_support.BACKENDS`."""
+
+import asyncio
+
+from broker_support import CHANNEL, EVERY_BROKER, HISTORY, OTHER, SESSION, USER, Cluster, Run, draft, positions
+from support import sequences
+from tornado_sse.brokers.base import Past, Published
+from tornado_sse.topic import ALL
+
+pytestmark = EVERY_BROKER
+
+# `replay` returns what was published to the topics after a sequence.
+
+
+def test_a_replay_holds_the_topics_asked_for_each_message_once_and_in_order(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node()
+        one, two, three, four, five = await node.publish(USER, OTHER, (CHANNEL, USER), ALL, CHANNEL)
+        last = five.position.sequence
+        for topics, expected in [
+            ([USER], [one, three]),
+            ([CHANNEL], [three, five]),
+            ([OTHER, ALL], [two, four]),
+            ([CHANNEL, USER, OTHER, ALL], [one, two, three, four, five]),
+            ([SESSION], []),
+        ]:
+            past = await node.broker.replay(topics, 0)
+            assert (sequences(past.messages), past.upto, past.lost) == (positions(expected), last, 0)
+        after = await node.broker.replay([USER, CHANNEL], one.position.sequence)
+        assert sequences(after.messages) == positions([three, five])
+        assert await node.broker.replay([USER], last) == Past((), last, 0)
+
+    run(scenario)
+
+
+def test_the_example_of_the_contract(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node(ALL, USER)
+        first, second, third = await node.publish(USER, ALL, OTHER)
+        past = await node.broker.replay([ALL, USER], first.position.sequence)
+        assert sequences(past.messages) == positions([second])
+        assert (past.upto, past.lost) == (third.position.sequence, 0)
+        (fourth,) = await node.publish(USER)
+        assert fourth.position.sequence > past.upto
+        await node.until_seen(fourth)
+
+    run(scenario)
+
+
+def test_a_first_connect_replays_nothing(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node()
+        assert await node.broker.replay([USER], None) == Past((), 0, 0)
+        (result,) = await node.publish(USER)
+        assert await node.broker.replay([USER], None) == Past((), result.position.sequence, 0)
+
+    run(scenario)
+
+
+def test_a_position_in_the_future_is_no_error(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node()
+        (result,) = await node.publish(USER)
+        last = result.position.sequence
+        assert await node.broker.replay([USER], last + 1000) == Past((), last, 0)
+
+    run(scenario)
+
+
+# It is complete up to `upto`: everything above `upto` reaches `deliver`.
+
+
+def test_replay_and_delivery_leave_nothing_out_between_them(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        begun = await node.publish(USER)
+
+        async def resume() -> tuple[int, list[int]]:
+            past = await node.broker.replay([USER], begun[0].position.sequence)
+            return past.upto, sequences(past.messages)
+
+        async def publish() -> list[Published]:
+            return [result for _ in range(3) for result in await node.publish(USER, OTHER)]
+
+        *pasts, published = await asyncio.gather(resume(), resume(), publish())
+        await node.until_seen(published[-2])
+        wanted = positions([result for number, result in enumerate(published) if number % 2 == 0])
+        for upto, replayed in pasts:
+            assert all(number <= upto for number in replayed)
+            assert replayed + [number for number in node.seen(USER) if number > upto] == wanted
+
+    run(scenario)
+
+
+# What is gone is told by `lost`, never passed over.
+
+
+def test_what_is_gone_is_told(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node()
+        published = await node.publish(*[USER] * (HISTORY + 30))
+        numbers = positions(published)
+        past = await node.broker.replay([USER], 0)
+        kept = sequences(past.messages)
+        assert kept == numbers[-len(kept) :]
+        assert len(kept) >= HISTORY
+        assert past.lost == numbers[-len(kept) - 1]
+        assert (await node.broker.replay([USER], past.lost)).lost == 0
+        assert (await node.broker.replay([OTHER], past.lost)).lost == 0
+
+    run(scenario)
+
+
+def test_a_message_past_its_own_time_is_neither_replayed_nor_missed(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node()
+        drafts = [draft(USER, ttl=0), draft(USER, ttl=2), draft(USER, ttl=100), draft(USER)]
+        published = await node.broker.publish(drafts)
+        await cluster.backend.pass_time(3)
+        past = await node.broker.replay([USER], 0)
+        assert (sequences(past.messages), past.lost) == (positions(published)[2:], 0)
+
+    run(scenario)
