@@ -38,8 +38,6 @@ class Backend(Protocol):
 
     nodes: int
     """How many nodes it can have at once, 2 meaning two or more."""
-    fails: bool
-    """Whether it can be made to fail, by `break_down` and `repair`."""
 
     def broker(self) -> Broker:
         """Make the broker of one more node, not started, with a history of HISTORY and a window of WINDOW."""
@@ -50,18 +48,11 @@ class Backend(Protocol):
     async def lose_history(self) -> None:
         """Lose all that was kept; brokers are made anew afterwards."""
 
-    async def break_down(self) -> None:
-        """Be out of reach."""
-
-    async def repair(self) -> None:
-        """Be in reach again."""
-
 
 class MemoryBackend:
     """One process's memory."""
 
     nodes = 1
-    fails = False
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -75,12 +66,6 @@ class MemoryBackend:
 
     async def lose_history(self) -> None:
         """A new broker has a new history anyway."""
-
-    async def break_down(self) -> None:
-        raise NotImplementedError
-
-    async def repair(self) -> None:
-        raise NotImplementedError
 
 
 @asynccontextmanager

@@ -392,3 +392,29 @@ def test_whatever_the_pace_every_stream_gets_its_messages_once_and_in_order(
         assert stream.received == [message.sequence for message in wanted]
         assert stream.sent == len(wanted)
     assert bench.fanout.completed == len(messages)
+
+
+def test_what_is_to_happen_afterwards_waits_for_what_was_delivered_before(bench: Bench) -> None:
+    (stream,) = bench.open("u")
+    happened: list[int] = []
+    bench.fanout.afterwards(lambda: happened.append(stream.sent))
+    assert happened == [0], "nothing was to be waited for"
+    bench.deliver(USER, USER)
+    bench.fanout.afterwards(lambda: happened.append(stream.sent))
+    bench.deliver(USER)
+    assert happened == [0]
+    bench.run()
+    assert happened[1] >= 2
+
+
+def test_what_is_to_happen_afterwards_does_not_wait_for_what_comes_later(bench: Bench) -> None:
+    bench.open(*["u"] * (4 * STRIDE))
+    bench.clock.tick = SLICE / 2
+    bench.deliver(USER)
+    bench.turn()
+    happened: list[int] = []
+    bench.fanout.afterwards(lambda: happened.append(bench.fanout.completed))
+    bench.deliver(USER)
+    assert happened == []
+    bench.run()
+    assert happened == [1]

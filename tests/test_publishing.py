@@ -160,7 +160,7 @@ RESERVED = "`event` must not begin with stream-"
         (b'{"to":"all","data":1,"ttl":1e999}', "Number out of range"),
         (b'{"to":"all","data":1,"ttl":' + b"9" * 10_000 + b"}", "Number out of range"),
         # targets
-        (b'{"to":[],"data":1}', "`to` must name at least one target"),
+        (b'{"to":[],"data":1}', "`to` must name 1 to 100 targets"),
         (b'{"to":"some","data":1}', "`to` must be"),
         (b'{"to":null,"data":1}', "`to` must be"),
         (b'{"to":{"user":5},"data":1}', "`to.user` must be a string"),
@@ -212,10 +212,10 @@ RESERVED = "`event` must not begin with stream-"
         (b'{"to":' + b"[" * DEEP + b"]" * DEEP + b',"data":1}', TOO_DEEP),
         (b'{"to":' + b'{"user":' * DEEP + b"1" + b"}" * DEEP + b',"data":1}', TOO_DEEP),
         # size
-        (with_data(b'"' + b"x" * 1001 + b'"'), "`data` has 1001 bytes; at most 1000 are allowed"),
-        (with_data(('"' + "é" * 501 + '"').encode()), "`data` has 1002 bytes; at most 1000 are allowed"),
-        (with_data(b'["' + b"x" * 1000 + b'"]'), "`data` has 1004 bytes"),
-        (with_data(b'"' + b"x" * 10_000_000 + b'"'), "`data` has 10000000 bytes"),
+        (with_data(b'"' + b"x" * 1001 + b'"'), "`data` takes 1001 bytes; at most 1000 are allowed"),
+        (with_data(('"' + "é" * 501 + '"').encode()), "`data` takes 1002 bytes; at most 1000 are allowed"),
+        (with_data(b'["' + b"x" * 1000 + b'"]'), "`data` takes 1004 bytes"),
+        (with_data(b'"' + b"x" * 10_000_000 + b'"'), "`data` takes 10000000 bytes"),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -264,7 +264,7 @@ def test_a_draft_made_in_process_is_held_against_the_same_rules() -> None:
         (Item("all", msgspec.Raw(), "stream-x"), "x", RESERVED),
         (Item("all", msgspec.Raw(), "a\ud800"), "x", BAD_EVENT),
         (Item("all", msgspec.Raw()), "\ud800", "`data` must not contain lone surrogates"),
-        (Item("all", msgspec.Raw()), "x" * 1001, "`data` has 1001 bytes; at most 1000 are allowed"),
+        (Item("all", msgspec.Raw()), "x" * 1001, "`data` takes 1001 bytes; at most 1000 are allowed"),
         (Item({"user": "\ud800"}, msgspec.Raw()), "x", "`to.user` must not contain control characters"),
         (Item(object(), msgspec.Raw()), "x", "`to` must be"),
     ],

@@ -43,8 +43,8 @@ SHAPE = "`to` must be "
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ([], "`to` must name at least one target"),
-        ((), "`to` must name at least one target"),
+        ([], "`to` must name 1 to 100 targets"),
+        ((), "`to` must name 1 to 100 targets"),
         (None, SHAPE),
         (True, SHAPE),
         (5, SHAPE),

@@ -62,12 +62,21 @@ class Fanout(Generic[T]):
         self._planned: list[Message] = []
         self._planned_at = 0.0
         self._scheduled = False
+        self._afterwards: deque[tuple[int, Callable[[], object]]] = deque()
         self.completed = 0
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in the order of their sequences; they leave from the next turn of the loop on."""
         self._pending.extend(messages)
         self._wake()
+
+    def afterwards(self, callback: Callable[[], object]) -> None:
+        """Run the callback when everything delivered so far was handed to the streams: at once, if it was."""
+        if self.idle:
+            callback()
+        else:
+            last = self._pending[-1] if self._pending else self._planned[-1]
+            self._afterwards.append((last.sequence, callback))
 
     @property
     def idle(self) -> bool:
@@ -160,6 +169,8 @@ class Fanout(Generic[T]):
             self._stats.delivery.observe(now - message.accepted_at)
         self.completed = self._planned[-1].sequence
         self._planned = []
+        while self._afterwards and self._afterwards[0][0] <= self.completed:
+            self._afterwards.popleft()[1]()
 
 
 def _parts(shares: dict[T, list[Message]]) -> Iterator[tuple[Batch, Iterator[T]]]:

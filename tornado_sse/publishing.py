@@ -20,6 +20,9 @@ MAX_REASON = 200
 MAX_TTL = 31_536_000.0
 """Longest `ttl` in seconds: a year. History's own bounds come first."""
 
+LINE_PREFIX = len("data: ")
+"""Bytes that each further line of data costs. They count: a frame must not be many times what was sent."""
+
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=MAX_TTL)]
 
@@ -103,14 +106,14 @@ def make_draft(item: Item, data: str, limits: Limits) -> Draft:
     if item.event is not None and (problem := event.name_problem(item.event)):
         raise BadItem(f"`event` {problem}")
     try:
-        size = len(data.encode())
+        size = len(data.encode()) + LINE_PREFIX * (data.count("\n") + data.count("\r"))
         topics = topic.from_target(item.to)
     except UnicodeEncodeError:
         raise BadItem("`data` must not contain lone surrogates") from None
     except ValueError as error:
         raise BadItem(str(error)) from None
     if size > limits.message_bytes:
-        raise BadItem(f"`data` has {size} bytes; at most {limits.message_bytes} are allowed")
+        raise BadItem(f"`data` takes {size} bytes; at most {limits.message_bytes} are allowed")
     return Draft(topics, data, item.event, item.key, item.ttl, item.idempotency_key)
 
 

@@ -119,14 +119,14 @@ class Registry:
             self._schedule_expiry(stream)
         return max((stream.expires_at for stream in streams), default=None)
 
-    def disconnect(self, user: str, session: str) -> int:
-        """End the session's streams for good; return how many there were."""
+    def disconnect(self, user: str, session: str) -> None:
+        """End the session's streams for good, behind what was published to them before."""
         self.sessions.disconnect(user, session)
-        return self._close_all(self.hub.session(user, session), CloseReason.DISCONNECTED)
+        self._close_all(lambda: self.hub.session(user, session), CloseReason.DISCONNECTED)
 
-    def revoke(self, user: str) -> int:
-        """End all of the user's streams; return how many there were."""
-        return self._close_all(self.hub.users.get(user), CloseReason.REVOKED)
+    def revoke(self, user: str) -> None:
+        """End all of the user's streams, behind what was published to them before."""
+        self._close_all(lambda: self.hub.users.get(user), CloseReason.REVOKED)
 
     def knows(self, user: str, session: str) -> bool:
         """Whether the session has an open stream, or had one a while ago."""
@@ -198,11 +198,12 @@ class Registry:
         """Close the stream soon, even if its farewell never leaves."""
         self.farewells.append((self.now() + FAREWELL_TIME, stream))
 
-    def _close_all(self, streams: Collection[Stream], reason: CloseReason) -> int:
-        closing = list(streams)
-        for stream in closing:
-            stream.close(reason)
-        return len(closing)
+    def _close_all(self, find: Callable[[], Collection[Stream]], reason: CloseReason) -> None:
+        def close() -> None:
+            for stream in list(find()):
+                stream.close(reason)
+
+        self.fanout.afterwards(close)
 
     def _check_ages(self) -> None:
         for stream in list(self.backlogged):

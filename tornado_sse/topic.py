@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 MAX_NAME = 256
 """Longest user id or channel name, in characters."""
 
+MAX_TARGETS = 100
+"""Most targets of one message."""
+
 MAX_SESSION = 1024
 """Longest session id, in characters: a minted one is a signed token."""
 
@@ -62,8 +65,8 @@ def from_target(target: object) -> tuple[Topic, ...]:
     Repeated targets count once. Raises ValueError with a message fit for the publisher.
     """
     if isinstance(target, list | tuple) and not isinstance(target, Topic):
-        if not target:
-            raise ValueError("`to` must name at least one target")
+        if not 0 < len(target) <= MAX_TARGETS:
+            raise ValueError(f"`to` must name 1 to {MAX_TARGETS} targets")
         return tuple(dict.fromkeys(_single(item) for item in target))
     return (_single(target),)
 

@@ -92,26 +92,6 @@ def test_what_was_published_can_be_replayed_at_once(run: Run) -> None:
     run(scenario)
 
 
-def test_a_broker_out_of_reach_never_says_that_it_published(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        if not cluster.backend.fails:
-            pytest.skip("this broker is never out of reach")
-        node = await cluster.node(USER)
-        (before,) = await node.publish(USER)
-        await cluster.backend.break_down()
-        for attempt in (node.publish(USER), node.broker.replay([USER], 0), node.broker.announce(Disconnect("u"))):
-            with pytest.raises(Unavailable):
-                await attempt
-        assert node.broker.health().up is False
-        await cluster.backend.repair()
-        await node.until(lambda: node.broker.health().up)
-        (after,) = await node.publish(USER)
-        await node.until_seen(after)
-        assert after.position > before.position or after.position.epoch != before.position.epoch
-
-    run(scenario)
-
-
 # A draft whose idempotency key was seen within the window is not published again; its receipt carries the first
 # position.
 
@@ -270,24 +250,6 @@ def test_the_epoch_changes_with_the_loss_of_history(run: Run) -> None:
         assert after.broker.epoch != epoch
         (result,) = await after.publish(USER)
         assert result.position.epoch == after.broker.epoch
-
-    run(scenario)
-
-
-# Several nodes are one hub.
-
-
-def test_messages_reach_the_nodes_with_interest(run: Run) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        if cluster.backend.nodes < 2:
-            pytest.skip("this broker has one node")
-        here, there = await cluster.node(USER), await cluster.node(USER, CHANNEL)
-        published = [result for node in (here, there) * 10 for result in await node.publish(USER, CHANNEL)]
-        await here.until_seen(published[-2])
-        await there.until_seen(published[-1])
-        assert here.seen(USER) == positions(published[::2])
-        assert there.seen(USER, CHANNEL) == positions(published)
-        assert sequences((await here.broker.replay([CHANNEL], 0)).messages) == positions(published[1::2])
 
     run(scenario)
 

@@ -112,8 +112,8 @@ async def test_a_message_is_not_replayed_after_its_ttl(clock: Clock) -> None:
         (message(data="x", unknown=1), "Object contains unknown field `unknown`"),
         (message(data="x", ttl=-1), "Expected `float` >= 0.0 - at `$.ttl`"),
         (message(to={"user": 1}), "`to.user` must be a string"),
-        (message(to=[]), "`to` must name at least one target"),
-        (message("x" * 101), "`data` has 101 bytes; at most 100 are allowed"),
+        (message(to=[]), "`to` must name 1 to 100 targets"),
+        (message("x" * 101), "`data` takes 101 bytes; at most 100 are allowed"),
         ([message()] * 4, "4 messages in one request; at most 3 are allowed"),
     ],
 )

@@ -29,7 +29,7 @@ async def test_sends_an_unnamed_event_to_every_stream_of_the_user() -> None:
         ("userId=u", "the query must have message once"),
         ("userId=u&userId=v&message=m", "the query must have userId once"),
         ("userId=&message=m", "`to.user` must not be empty"),
-        ("userId=u&message=" + "x" * 20, "`data` has 20 bytes; at most 10 are allowed"),
+        ("userId=u&message=" + "x" * 20, "`data` takes 20 bytes; at most 10 are allowed"),
     ],
 )
 @pytest.mark.gen_test

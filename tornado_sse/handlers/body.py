@@ -1,9 +1,9 @@
 """Request bodies with a limit of our own: Tornado's answer to one that is too large is no answer that helps."""
 
-from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+from tornado_sse.auth import Scope
 from tornado_sse.errors import ApiError
 from tornado_sse.handlers.base import BaseHandler
 
@@ -22,34 +22,53 @@ DIGITS = 18
 
 
 class BodyHandler(BaseHandler):
-    """Collects the body while it comes; subclasses are decorated with `stream_request_body`."""
+    """Collects the body of a POST while it comes, for a token with the `scope`; of anybody else's it keeps nothing.
+
+    Subclasses are decorated with `stream_request_body`.
+    """
+
+    scope: Scope
 
     def initialize(self, server: "Node") -> None:
         """Start with no body."""
         super().initialize(server)
         self._chunks: list[bytes] = []
         self._size = 0
+        self._refused: ApiError | None = None
 
-    def prepare(self) -> Awaitable[None] | None:
-        """Turn away what says that it is too large."""
+    async def prepare(self) -> None:
+        """Turn away what says that it is too large, and find out who asks before the body comes."""
         connection = cast("HTTP1Connection", self.request.connection)
         connection.set_max_body_size(10**DIGITS - 1)  # we count; after an answer this early Tornado reads no more
         length = self.request.headers.get("Content-Length", "")
         if length.isdecimal() and len(length) <= DIGITS and int(length) > self._most():
             raise self._too_large()
-        return super().prepare()
+        if (started := super().prepare()) is not None:
+            await started
+        if self.request.method == "POST":
+            try:
+                await self.authorize()
+            except ApiError as error:  # told when the body is read, or the client would see a reset and no answer
+                self._refused = error
+
+    async def authorize(self) -> None:
+        """Find out whether who asks may. Raises Unauthorized or Forbidden."""
+        principal = await self.bearer()
+        principal.require(self.scope)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep what is within the limit, read on beyond it, but not for ever."""
         self._size += len(chunk)
-        if self._size <= self.server.settings.max_body_bytes:
+        if self._size <= self.server.settings.max_body_bytes and self._refused is None:
             self._chunks.append(chunk)
         elif self._size > self._most():
             error = self._too_large()
             self.send_error(exc_info=(type(error), error, None))
 
     def body(self) -> bytes:
-        """Return the body. Raises 413."""
+        """Return the body. Raises 401 or 403 for a token that may not, 413 for a body too large."""
+        if self._refused is not None:
+            raise self._refused
         if self._size > self.server.settings.max_body_bytes:
             raise self._too_large()
         return b"".join(self._chunks)

@@ -1,6 +1,5 @@
 """The demo, in dev mode only: a page that shows a stream, and the few things that its buttons ask for."""
 
-from collections.abc import Awaitable
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -80,11 +79,10 @@ class PageHandler(BaseHandler):
 class ActionHandler(BodyHandler):
     """What a button of the page asks for; nothing but the page itself may."""
 
-    def prepare(self) -> Awaitable[None] | None:
+    async def authorize(self) -> None:
         """Turn away whatever the browser does not vouch for as a page of this server."""
         if not proves_origin(self.request.headers, ()):
             raise Forbidden(AuthFailure.ORIGIN, "only the demo page may ask for this")
-        return super().prepare()
 
     def read(self, shape: type[T]) -> T:
         """Return the body in the shape wanted. Raises BadRequest."""

@@ -28,22 +28,23 @@ _decoder = msgspec.json.Decoder(SessionRequest)
 class SessionsHandler(BodyHandler):
     """Mints."""
 
+    scope = Scope.SESSIONS
+
     async def post(self) -> None:
         """Answer with a signed session id."""
-        principal = await self.bearer()
-        principal.require(Scope.SESSIONS)
+        body = self.body()
         if self.media_type() != JSON:
             raise UnsupportedMediaType(JSON)
         try:
-            wanted = _decoder.decode(self.body())
+            wanted = _decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise BadRequest(str(error)) from error
         longest = self.server.settings.session_ttl
         if wanted.ttl is not None and wanted.ttl > longest:
             raise BadRequest(f"`ttl` is {wanted.ttl:g} seconds; at most {longest:g} are allowed")
         minted = self.server.mint(wanted.user_id, wanted.ttl or longest, wanted.channels)
-        body = {"sessionId": minted.session_id, "userId": minted.user, "expiresAt": int(minted.expires_at)}
-        self.write_json(body, HTTPStatus.CREATED)
+        answer = {"sessionId": minted.session_id, "userId": minted.user, "expiresAt": int(minted.expires_at)}
+        self.write_json(answer, HTTPStatus.CREATED)
 
 
 class RefreshHandler(BaseHandler):
