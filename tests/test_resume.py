@@ -121,3 +121,14 @@ def test_a_resume_from_nowhere_begins_now(last_event_id: str, after: str | None)
     assert gap_of(reader) == {"from": after, "to": "e-9", "reason": "unknown"}
     assert ids == ["e-9", "e-9"]
     assert len(reader.events) == 1
+
+
+@pytest.mark.parametrize("last_event_id", ["e-5", "e-999", "old-5", "garbage"])
+def test_the_first_block_of_a_resume_has_an_id(last_event_id: str) -> None:
+    # A client whose first block had none would forget its position (section 9.2.6), and come back as new.
+    request = resume.read(last_event_id, "e")
+    past = Past((), 9, 7)
+    start = Start("e", 2000, Encoding.BARE)
+    first = next(opening(request, past, find_gap(request, past, "e"), start))
+    assert isinstance(first, bytes)
+    assert b"id: " in first.partition(b"\n\n")[0]

@@ -56,6 +56,7 @@ class History:
         """Keep a message, whose sequence is above all before it. One with a ttl of 0 is not kept, and not missed."""
         if message.expires_at == message.accepted_at:
             return
+        oldest = self._clock() - self._ttl
         for topic in message.topics:
             log = self._logs.get(topic)
             if log is None:
@@ -64,8 +65,8 @@ class History:
                 self._logs.move_to_end(topic)
             log.messages.append(message)
             self.bytes += _cost(message)
-            self._trim(topic, log)
-        self._make_room()
+            self._trim(topic, log, oldest)
+        self._make_room(oldest)
 
     def replay(self, topics: Iterable[Topic], after: int, upto: int) -> Replay:
         """Collect what was published to any of the topics with `after < sequence <= upto`, each message once."""
@@ -77,7 +78,7 @@ class History:
             if log is None:
                 lost = max(lost, self._lost.get(topic, self._floor))
                 continue
-            self._trim(topic, log)
+            self._trim(topic, log, now - self._ttl)
             lost = max(lost, log.lost)
             runs.append([message for message in log.messages if after < message.sequence <= upto])
         found: list[Message] = []
@@ -87,8 +88,7 @@ class History:
                 found.append(message)
         return Replay(found, lost if lost > after else 0)
 
-    def _make_room(self) -> None:
-        oldest = self._clock() - self._ttl
+    def _make_room(self, oldest: float) -> None:
         while self._logs:
             topic, log = next(iter(self._logs.items()))
             if log.messages[-1].accepted_at <= oldest or len(self._logs) > self._max_topics:
@@ -98,8 +98,7 @@ class History:
             else:
                 return
 
-    def _trim(self, topic: Topic, log: _Log) -> None:
-        oldest = self._clock() - self._ttl
+    def _trim(self, topic: Topic, log: _Log, oldest: float) -> None:
         count = max(0, len(log.messages) - self._size)
         while count < len(log.messages) and log.messages[count].accepted_at <= oldest:
             count += 1

@@ -1,6 +1,7 @@
 """The life of a server process: listening, signals, draining, exit codes."""
 
 import asyncio
+import gc
 import resource
 import signal
 import sys
@@ -64,6 +65,7 @@ class _Process:
             return Exit.FAILED
         self._watch_signals()
         await self._server.start()
+        _calm_the_collector()
         for listener in listeners:
             listener.start()
         self._announce(*listeners)
@@ -125,6 +127,12 @@ class _Process:
             return
         changed = [name for name in AT_START if getattr(settings, name) != getattr(self._settings, name)]
         logger().info("reloaded", restart_needed_for=sorted(changed))
+
+
+def _calm_the_collector() -> None:
+    # Streams and messages are many, live long and form no cycles: looking through them again and again is in vain.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,15 +1,14 @@
 """Messages: what a publisher hands in, and what a broker hands out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tornado_sse.event import Encoding, Frame, encode
 from tornado_sse.position import Position
 from tornado_sse.topic import Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A message before the broker gave it a position.
 
     `topics` has at least one; a stream that listens to several gets the message once. `event` None is an unnamed

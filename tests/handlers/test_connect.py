@@ -302,11 +302,14 @@ async def test_event_streams_are_shed_softly_and_others_hard(reason: str) -> Non
         assert farewell.event == "stream-closing"
         assert farewell.json() == {"reason": reason, "reconnect": True}
         assert 1000 <= (farewell.retry or 0) <= 3000
+        known = f"{node.server.broker.epoch}-0"
+        again = await node.connect("s2", headers={"Accept": "text/event-stream", "Last-Event-ID": known})
+        assert (await again.rest())[0].id == known, "who comes with a position leaves with it"
         response = await node.ask("/sse/connect/s2")
         assert response.status == 503
         assert response.json() == {"message": f"no new streams now: {reason}", "status": "SERVICE_UNAVAILABLE"}
         assert response.headers["retry-after"] == "5"
-        assert node.server.stats.connects_rejected == {reason: 2}
+        assert node.server.stats.connects_rejected == {reason: 3}
         assert len(node.streams) == 1
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,10 @@ from client_support import until
 from handlers_support import Ask
 from server_support import Clock, serving, token
 from tornado_sse.app import EventServer
+from tornado_sse.brokers.base import Published
+from tornado_sse.errors import Unavailable
+from tornado_sse.handlers.publish import PART
+from tornado_sse.message import Draft
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -181,3 +186,22 @@ async def test_requests_at_once_keep_the_order_of_each(ask: Ask, server: EventSe
         numbers = [int(row["position"].partition("-")[2]) for row in receipts(task.result())]
         assert numbers == list(range(numbers[0], numbers[0] + 10))
     assert server.stats.messages_published["accepted"] == 50
+
+
+@pytest.mark.gen_test
+async def test_a_broker_that_fails_in_the_middle_of_a_batch_leaves_no_item_in_doubt(
+    ask: Ask, server: EventServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through = server.broker.publish
+
+    async def fail_behind_the_first_part(drafts: Sequence[Draft]) -> list[Published]:
+        if server.stats.messages_published["accepted"]:
+            raise Unavailable("the broker is down")
+        return await through(drafts)
+
+    monkeypatch.setattr(server.broker, "publish", fail_behind_the_first_part)
+    rows = receipts(await publish(ask, [message() for _ in range(PART + 2)]))
+    assert [row["index"] for row in rows] == list(range(PART + 2))
+    assert all("position" in row for row in rows[:PART])
+    assert [row["error"] for row in rows[PART:]] == ["the broker is down"] * 2
+    assert +server.stats.messages_published == {"accepted": PART, "unavailable": 2}

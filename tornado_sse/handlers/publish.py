@@ -1,14 +1,21 @@
 """`POST /sse/publish`: one message, a JSON array, or NDJSON; a receipt for each."""
 
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
-from tornado_sse.errors import BadRequest, UnsupportedMediaType
+from tornado_sse.errors import BadRequest, Unavailable, UnsupportedMediaType
 from tornado_sse.handlers.body import JSON, BodyHandler
+from tornado_sse.message import Draft
 from tornado_sse.publisher import Receipt
 from tornado_sse.publishing import BadBody, BadItem, read_items, split_json, split_lines
+
+PART = 200
+"""Messages of a batch that are published in one turn of the loop."""
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
@@ -24,16 +31,27 @@ class PublishHandler(BodyHandler):
         body = self.body()
         try:
             items, batch = self._split(body)
-            drafts = list(read_items(items, self.server.limits))
+            drafts = read_items(items, self.server.limits)
         except BadBody as bad:
             raise BadRequest(str(bad)) from bad
-        receipts = await self.server.publish_drafts(drafts)
-        if batch:
-            self.write_json({"receipts": [_row(index, receipt) for index, receipt in enumerate(receipts)]})
-        elif isinstance(receipts[0], BadItem):
-            raise BadRequest(str(receipts[0]))
-        else:
-            self.write_json({"receipts": [_row(0, receipts[0])]})
+        rows: list[dict[str, Any]] = []
+        while part := list(islice(drafts, PART)):
+            for receipt in await self._publish(part, first=not rows):
+                rows.append(_row(len(rows), receipt))
+            if len(part) == PART:
+                await asyncio.sleep(0)  # a large batch is no reason to keep the streams waiting
+        if not batch and "error" in rows[0]:
+            raise BadRequest(rows[0]["error"])
+        self.write_json({"receipts": rows})
+
+    async def _publish(self, part: list[Draft | BadItem], *, first: bool) -> Sequence[Receipt | BadItem]:
+        """Publish a part of the body; what can't go behind what went already is named item by item."""
+        try:
+            return await self.server.publish_drafts(part)
+        except Unavailable as error:
+            if first:
+                raise
+            return [BadItem(error.message)] * len(part)
 
     def _split(self, body: bytes) -> tuple[list[bytes], bool]:
         media_type = self.media_type()
