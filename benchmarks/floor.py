@@ -16,6 +16,7 @@ class Handler(RequestHandler):
 
 async def main(port: int) -> None:
     Application([(".*", Handler)], log_function=lambda _: None).listen(port, "127.0.0.1")
+    print("listening", flush=True)
     await asyncio.Event().wait()
 
 

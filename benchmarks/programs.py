@@ -26,10 +26,9 @@ OURS, LIMIT, FLOOR = "tornado_sse", "limit", "bare Tornado"
 
 def build(folder: Path) -> None:
     """Compile what is in C."""
-    for name in (LIMIT, "load"):
-        subprocess.run(
-            [os.environ.get("CC", "cc"), "-O2", "-o", str(folder / name), str(HERE / f"{name}.c")], check=True
-        )
+    for name, *sources in ((LIMIT, "limit.c"), ("load", "load.c", "streams.c", "publish.c")):
+        command = [os.environ.get("CC", "cc"), "-O2", "-o", str(folder / name), *(str(HERE / file) for file in sources)]
+        subprocess.run(command, check=True)
 
 
 def on_core(core: int | None, command: list[str]) -> list[str]:
@@ -59,7 +58,7 @@ class Server:
         self.port = port or free_port()
         self.admin_port = free_port()
         self._command = on_core(core, self._program(folder, flags))
-        self._folder = folder
+        self._log = folder / f"server-{self.admin_port}.log"
 
     def _program(self, folder: Path, flags: tuple[str, ...]) -> list[str]:
         if self.kind == LIMIT:
@@ -70,14 +69,13 @@ class Server:
         return [sys.executable, "-m", "tornado_sse", "serve", *ports, "--max-streams-per-user", "0", *flags]
 
     def __enter__(self) -> Self:
-        log = (self._folder / "server.log").open("wb")
         environment = os.environ | {"TORNADO_SSE_JWT_SECRET": SECRET}
-        self._process = subprocess.Popen(self._command, cwd=HERE.parent, env=environment, stdout=log, stderr=log)
-        log.close()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._command, cwd=HERE.parent, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
-        while not self._listens():
+        while "listening" not in self._log.read_text():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{self.kind} does not start: {(self._folder / 'server.log').read_text()[-2000:]}")
+                raise SystemExit(f"{self.kind} does not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.02)
         return self
 
@@ -86,10 +84,6 @@ class Server:
     ) -> None:
         self._process.kill()
         self._process.wait()
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system."""

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,20 +228,15 @@ def processes(bench: Bench) -> Iterator[Figure]:
     """One process, then two on one port; no pinning: with two cores the load shares them."""
     body = json.dumps({"to": {"user": "u0"}, "data": "x" * 128})
     for count in (1, 2):
-        with Server(OURS, bench.folder, "--reuse-port", core=None) as first:
-            second = Server(OURS, bench.folder, "--reuse-port", port=first.port, core=None)
-            if count > 1:
-                second.__enter__()
-                time.sleep(1)  # its port answers already, the first one's
-            try:
-                with bench.load(first) as load:
-                    load.request("POST", "/sse/publish", body, 64, 0.5)
-                    found = load.request("POST", "/sse/publish", body, 64, bench.seconds(5))
-                    yield f"POST /sse/publish a second, processes: {count}", OURS, found["per_second"]
-                    yield f"connects/s, processes: {count}", OURS, load.open(bench.of(10000))["per_second"]
-            finally:
-                if count > 1:
-                    second.__exit__(None, None, None)
+        with ExitStack() as running:
+            first = running.enter_context(Server(OURS, bench.folder, "--reuse-port", core=None))
+            for _ in range(count - 1):
+                running.enter_context(Server(OURS, bench.folder, "--reuse-port", port=first.port, core=None))
+            load = running.enter_context(bench.load(first))
+            load.request("POST", "/sse/publish", body, 64, 0.5)
+            found = load.request("POST", "/sse/publish", body, 64, bench.seconds(5))
+            yield f"POST /sse/publish a second, processes: {count}", OURS, found["per_second"]
+            yield f"connects/s, processes: {count}", OURS, load.open(bench.of(10000))["per_second"]
 
 
 SECTIONS: dict[str, Section] = {

@@ -2,7 +2,7 @@
 
 command -> runner -> crew (in this process, or in workers) -> streams
                   -> publisher
-pure, no sockets: histogram   marker   tally   wire (HTTP)   plan   report
+pure, no sockets: marker   tally   wire (HTTP)   plan   report
 """
 
 from tornado_sse.cli.bench.command import bench

@@ -13,8 +13,8 @@ from tornado_sse import tokens
 from tornado_sse.cli.client import token_source
 from tornado_sse.cli.options import read_settings
 
-TOKEN_SPARE = 120.0
-"""Seconds that a signed token is good for beyond the run, so that no stream ends with it."""
+TOKEN_TTL = 2 * 86400.0
+"""Seconds that a signed token is good for: longer than any run, so that no stream ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,10 @@ class Wallet:
     user: str | None
 
     @classmethod
-    def open(
-        cls, token: str | None, config_file: Path | None, jwt_secret: str | None, audience: Audience, seconds: float
-    ) -> "Wallet":
-        """Take the token given, or sign with the configured secret, for a run of so many seconds. Raises Refused."""
-        ttl = seconds + TOKEN_SPARE
-        publish = token_source(token, config_file, jwt_secret, user=audience.name(0), scopes=("publish",), ttl=ttl)()
+    def open(cls, token: str | None, config_file: Path | None, jwt_secret: str | None, audience: Audience) -> "Wallet":
+        """Take the token given, or sign with the configured secret. Raises Refused."""
+        source = token_source(token, config_file, jwt_secret, user=audience.name(0), scopes=("publish",), ttl=TOKEN_TTL)
+        publish = source()
         if token:
             return cls(token, lambda _: token, _subject(token) if audience.unicast else "")
         settings = read_settings(config_file, {"jwt_secret": jwt_secret})
@@ -69,7 +67,7 @@ class Wallet:
             tokens.sign,
             settings.jwt_secret.get_secret_value(),
             channels=audience.channels,
-            ttl=ttl,
+            ttl=TOKEN_TTL,
             now=time.time(),
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,

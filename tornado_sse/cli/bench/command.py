@@ -1,11 +1,11 @@
 """`tornado-sse bench`: the options, and what becomes of them."""
 
+import io
 import json
 import resource
 import secrets
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import click
@@ -13,13 +13,12 @@ import click
 from tornado_sse.cli.bench import marker
 from tornado_sse.cli.bench.audience import Audience, Wallet
 from tornado_sse.cli.bench.crew import Crew, LocalCrew, Share
-from tornado_sse.cli.bench.loop import Loop
 from tornado_sse.cli.bench.plan import Composer, Plan, Server, connect_request, shares
-from tornado_sse.cli.bench.progress import Bars, Silence
+from tornado_sse.cli.bench.progress import Progress
 from tornado_sse.cli.bench.publisher import Publisher
 from tornado_sse.cli.bench.report import Result
 from tornado_sse.cli.bench.runner import Runner
-from tornado_sse.cli.bench.streams import Endpoint, resolve
+from tornado_sse.cli.bench.sockets import Loop, resolve
 from tornado_sse.cli.bench.worker import RemoteCrew
 from tornado_sse.cli.client import token_option, unreachable
 from tornado_sse.cli.options import Command, settings_options
@@ -27,7 +26,6 @@ from tornado_sse.cli.tail import INTERRUPTED
 
 RATE = 20.0
 DURATION = 10.0
-WINDOW = 16
 
 SPARE = 32
 """Open files of a process besides its streams."""
@@ -52,15 +50,12 @@ def _number(name: str, least: int, most: int, default: int | None, text: str) ->
 @click.option("--rate", type=click.FloatRange(0.01, 1_000_000), help=f"Messages a second.  [default: {RATE:g}]")
 @click.option("--duration", type=click.FloatRange(0.01, 86400), help=f"Seconds of that.  [default: {DURATION:g}]")
 @_number("--messages", 1, 100_000_000, None, "Publish so many as fast as the streams keep up, not at a rate.")
-@_number("--window", 1, 1_000_000, None, f"With --messages: most of them on their way.  [default: {WINDOW}]")
 @click.option("--all", "everyone", is_flag=True, help="Publish to every stream of the server, not only to ours.")
 @click.option("--channel", help="Publish to this channel.  [default: bench- and eight random digits]")
 @click.option("--unicast", is_flag=True, help="Publish each message to one stream, in turn.")
 @_number("--size", marker.LENGTH, 8_000_000, 128, "Bytes of a message.")
 @_number("--batch", 1, 100_000, 1, "Messages in one request.")
 @_number("--processes", 1, 64, 1, "Processes that hold the streams.")
-@click.option("--settle", type=click.FloatRange(0.1, 600), default=5.0, show_default=True, help="Seconds to wait.")
-@click.option("--timeout", type=click.FloatRange(1, 172800), help="Seconds for all of it.  [default: duration + 600]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @token_option
 @settings_options(["jwt_secret"])
@@ -71,15 +66,12 @@ def bench(  # noqa: PLR0913 - one parameter an option
     rate: float | None,
     duration: float | None,
     messages: int | None,
-    window: int | None,
     everyone: bool,
     channel: str | None,
     unicast: bool,
     size: int,
     batch: int,
     processes: int,
-    settle: float,
-    timeout: float | None,
     as_json: bool,
     token: str | None,
     config_file: Path | None,
@@ -96,39 +88,25 @@ def bench(  # noqa: PLR0913 - one parameter an option
     """
     if everyone + unicast + (channel is not None) > 1:
         raise click.UsageError("Say where it goes: at most one of --all, --channel and --unicast.")
+    if messages and (rate or duration):
+        raise click.UsageError("--messages is for as fast as it goes: not with --rate or --duration.")
     plan = Plan(
         streams,
-        _messages(rate, duration, messages, window),
-        None if messages else rate or RATE,
-        window or WINDOW,
-        batch,
-        size,
-        processes,
-        settle,
-        timeout or (duration or DURATION) + 600,
+        messages or max(1, round((rate or RATE) * (duration or DURATION))),
+        rate=None if messages else rate or RATE,
+        batch=batch,
+        size=size,
     )
     _raise_descriptor_limit(-(-streams // processes) + SPARE)
     run = secrets.token_hex(marker.RUN // 2)
     audience = Audience(run, "" if everyone or unicast else channel or f"bench-{run}", unicast)
-    tell = Bars() if sys.stderr.isatty() else Silence()
-    wallet = Wallet.open(token, config_file, jwt_secret, audience, plan.timeout)
-    runner = _runner(plan, server, audience, wallet, tell)
+    wallet = Wallet.open(token, config_file, jwt_secret, audience)
+    runner = _runner(plan, server, audience, wallet, shares(streams, processes))
     try:
         result = runner.run()
     finally:
         runner.close()
-        tell.close()
     _print(result, as_json=as_json)
-
-
-def _messages(rate: float | None, duration: float | None, messages: int | None, window: int | None) -> int:
-    if messages is None:
-        if window is not None:
-            raise click.UsageError("--window needs --messages.")
-        return max(1, round((rate or RATE) * (duration or DURATION)))
-    if rate is not None or duration is not None:
-        raise click.UsageError("--messages is for as fast as it goes: not with --rate or --duration.")
-    return messages
 
 
 def _raise_descriptor_limit(wanted: int) -> None:
@@ -138,12 +116,16 @@ def _raise_descriptor_limit(wanted: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _runner(plan: Plan, server: Server, audience: Audience, wallet: Wallet, tell: Bars | Silence) -> Runner:
+def _runner(plan: Plan, server: Server, audience: Audience, wallet: Wallet, parts: list[range]) -> Runner:
     try:
         endpoint = resolve(server.host, server.port, tls=server.tls)
     except OSError as error:
         raise click.ClickException(unreachable(server.authority, error)) from error
     loop = Loop()
+
+    def request(index: int) -> bytes:
+        name = audience.name(index)
+        return connect_request(server, name, audience.channels, wallet.subscribe(name))
 
     def compose(opened: list[int]) -> Composer:
         return Composer(server, plan, audience.run, wallet.publish, audience.targets(opened, wallet.user))
@@ -151,27 +133,18 @@ def _runner(plan: Plan, server: Server, audience: Audience, wallet: Wallet, tell
     return Runner(
         plan,
         loop=loop,
-        crews=_crews(loop, plan, endpoint, partial(_request, server, audience, wallet), audience.run),
+        crews=_crews(loop, [Share(endpoint, audience.run, part.start, [*map(request, part)]) for part in parts]),
         publisher=Publisher(loop, endpoint),
         compose=compose,
         unicast=audience.unicast,
-        progress=tell,
+        progress=Progress(sys.stderr if sys.stderr.isatty() else io.StringIO()),
     )
 
 
-def _crews(loop: Loop, plan: Plan, endpoint: Endpoint, request: Callable[[int], bytes], run: str) -> list[Crew]:
-    parts = [
-        Share(endpoint, run, share.start, [request(index) for index in share])
-        for share in shares(plan.streams, plan.processes)
-    ]
+def _crews(loop: Loop, parts: list[Share]) -> list[Crew]:
     if len(parts) == 1:
         return [LocalCrew(loop, parts[0])]
     return [RemoteCrew(loop, part) for part in parts]
-
-
-def _request(server: Server, audience: Audience, wallet: Wallet, index: int) -> bytes:
-    name = audience.name(index)
-    return connect_request(server, name, audience.channels, wallet.subscribe(name))
 
 
 def _print(result: Result, *, as_json: bool) -> None:

@@ -7,8 +7,8 @@ from typing import Protocol
 import msgspec
 
 from tornado_sse.cli.bench import marker
-from tornado_sse.cli.bench.loop import Loop
-from tornado_sse.cli.bench.streams import Endpoint, Stream
+from tornado_sse.cli.bench.sockets import Endpoint, Loop
+from tornado_sse.cli.bench.streams import Stream
 from tornado_sse.cli.bench.tally import Tally
 
 BURST = 128

@@ -12,6 +12,9 @@ from tornado_sse.cli.bench import marker, wire
 
 NS = 1_000_000_000
 
+WINDOW = 16
+"""Messages on their way without a rate; when a request has more, two requests are."""
+
 TEMPLATE = b'{"to":%b,"data":"%b"}'
 
 
@@ -41,35 +44,29 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, bounded in count and time.
+    """What to publish to how many streams.
 
-    `rate` in messages a second, or None: as fast as the streams keep up, with at most `window` messages on their way.
-    `size` is of one message's data in bytes; `batch` messages go in one request. `settle` in seconds is how long to
-    wait without anything happening, `timeout` bounds all.
+    `rate` in messages a second, or None: as fast as the streams keep up. `size` is of one message's data in bytes;
+    `batch` messages go in one request.
     """
 
     streams: int
     messages: int
     rate: float | None = None
-    window: int = 16
     batch: int = 1
     size: int = 128
-    processes: int = 1
-    settle: float = 5.0
-    timeout: float = 600.0
 
     def next_count(self, published: int) -> int:
         """Return how many messages the next request has; 0: there is none."""
         return min(self.batch, self.messages - published)
 
     def due_at(self, published: int) -> int:
-        """Return when the next request is due, in nanoseconds from the first. There must be a rate."""
-        assert self.rate  # noqa: S101 - tells the type checker
-        return int(published / self.rate * NS)
+        """Return when the next request is due, in nanoseconds from the first; without a rate at once, 0."""
+        return int(published / self.rate * NS) if self.rate else 0
 
     def has_room(self, published: int, outstanding: float) -> bool:
-        """Whether the next request fits the window; `outstanding` are messages on their way."""
-        return outstanding + self.next_count(published) <= max(self.window, self.batch)
+        """Whether the next request may go without a rate; `outstanding` are messages on their way."""
+        return outstanding + self.next_count(published) <= max(WINDOW, 2 * self.batch)
 
 
 def shares(streams: int, processes: int) -> list[range]:

@@ -1,9 +1,8 @@
-"""Progress bars on a terminal."""
+"""Progress bars."""
 
-import sys
 from contextlib import ExitStack
 from time import monotonic
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -11,23 +10,11 @@ REDRAW = 0.1
 """Seconds between two looks, at least."""
 
 
-class Silence:
-    """For where nobody watches."""
+class Progress:
+    """One bar a phase, written to a terminal, or to where nobody looks."""
 
-    def phase(self, label: str, length: int) -> None:
-        """Say nothing."""
-
-    def reach(self, done: int) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Say nothing."""
-
-
-class Bars:
-    """One bar a phase, on stderr."""
-
-    def __init__(self) -> None:
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._stack = ExitStack()
         self._bar: Any = None
         self._done = 0
@@ -37,7 +24,7 @@ class Bars:
         """Begin a new bar."""
         self.close()
         self._bar = self._stack.enter_context(
-            click.progressbar(length=length, label=f"{label:<10}", file=sys.stderr, show_pos=True)
+            click.progressbar(length=length, label=f"{label:<10}", file=self._file, show_pos=True)
         )
         self._done, self._next = 0, 0.0
 

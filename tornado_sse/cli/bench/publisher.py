@@ -3,8 +3,8 @@
 import socket
 import ssl
 
-from tornado_sse.cli.bench import loop, wire
-from tornado_sse.cli.bench.streams import READ_BYTES, Endpoint
+from tornado_sse.cli.bench import wire
+from tornado_sse.cli.bench.sockets import READ, READ_BYTES, WRITE, Endpoint, Loop
 
 PIPELINE = 64
 """Requests on their way at most."""
@@ -22,8 +22,8 @@ class Stopped(Exception):
 class Publisher:
     """Sends requests and reads their answers; raises Stopped when one is refused or the server is gone."""
 
-    def __init__(self, events: loop.Loop, endpoint: Endpoint) -> None:
-        self._loop = events
+    def __init__(self, loop: Loop, endpoint: Endpoint) -> None:
+        self._loop = loop
         self._endpoint = endpoint
         self._context = None if endpoint.tls_name is None else ssl.create_default_context()
         self._socket: socket.socket | None = None
@@ -65,7 +65,7 @@ class Publisher:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.settimeout(0)
         self._socket, self._answers, self._out, self._sent = made, wire.Answers(), b"", 0
-        self._loop.watch(made.fileno(), loop.READ, self._ready)
+        self._loop.watch(made.fileno(), READ, self._ready)
         return made
 
     def _ready(self) -> None:
@@ -81,7 +81,7 @@ class Publisher:
             pass
         except OSError as error:
             raise Stopped(f"the publishing connection broke: {error.strerror or error}") from error
-        self._loop.watch(connection.fileno(), loop.READ | loop.WRITE if self._out else loop.READ, self._ready)
+        self._loop.watch(connection.fileno(), READ | WRITE if self._out else READ, self._ready)
 
     def _read(self, connection: socket.socket) -> None:
         try:

@@ -3,29 +3,22 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, monotonic_ns
-from typing import Protocol
 
 from tornado_sse.cli.bench.crew import Crew
-from tornado_sse.cli.bench.loop import Loop
 from tornado_sse.cli.bench.plan import NS, Composer, Plan
+from tornado_sse.cli.bench.progress import Progress
 from tornado_sse.cli.bench.publisher import Publisher, Stopped
 from tornado_sse.cli.bench.report import Result
+from tornado_sse.cli.bench.sockets import Loop
+
+SETTLE = 5.0
+"""Seconds without anything happening after which nothing more is expected to."""
 
 TURN = 0.1
 """Seconds that the loop waits at most."""
 
 FINE = 0.001
 """Seconds that epoll waits for at least; what is shorter is waited for turn by turn."""
-
-
-class Progress(Protocol):
-    """Where a run tells how far it is."""
-
-    def phase(self, label: str, length: int) -> None:
-        """Begin something with so many steps."""
-
-    def reach(self, done: int) -> None:
-        """So many of them are done."""
 
 
 class Runner:
@@ -56,7 +49,6 @@ class Runner:
         self._began = 0
         self._changed = 0
         self._result = Result(plan.streams)
-        self._deadline = monotonic() + plan.timeout
 
     def run(self) -> Result:
         """Run it. What stops it early is in the result."""
@@ -73,6 +65,7 @@ class Runner:
 
     def close(self) -> None:
         """Close everything."""
+        self._progress.close()
         self._publisher.close()
         for crew in self._crews:
             crew.close()
@@ -105,7 +98,7 @@ class Runner:
         )
         self._result.connect_seconds = max(0, *(crew.last_opened - began for crew in self._crews)) / NS
         if not settled:
-            raise Stopped(f"nothing happened for {self._plan.settle:g} s while connecting")
+            raise Stopped(f"nothing happened for {SETTLE:g} s while connecting")
         if not self._opened:
             raise Stopped(f"no stream opened: {self._failure}")
 
@@ -115,15 +108,16 @@ class Runner:
         self._progress.phase("publishing", plan.messages * self._each)
         self._began = self._changed = monotonic_ns()
         while count := plan.next_count(self._published):
-            due = self._began + plan.due_at(self._published) if plan.rate else monotonic_ns()
+            due = self._began + plan.due_at(self._published)
             if self._may_publish(due):
-                self._publisher.send(composer.request(self._published, count, due))
+                ns = due if plan.rate else monotonic_ns()
+                self._publisher.send(composer.request(self._published, count, ns))
                 self._published += count
                 self._changed = monotonic_ns()
                 self._turn(0)
             else:
                 self._turn(_until(due))
-                self._check_window()
+                self._check_stuck(due)
 
     def _may_publish(self, due: int) -> bool:
         if not self._publisher.is_ready or due > monotonic_ns():
@@ -131,11 +125,11 @@ class Runner:
         outstanding = self._published - self._received / self._each
         return bool(self._plan.rate) or self._plan.has_room(self._published, outstanding)
 
-    def _check_window(self) -> None:
-        """Give up on a window that lost messages keep full."""
-        latest = max(self._changed, *(crew.tally.last for crew in self._crews))
-        if not self._plan.rate and monotonic_ns() - latest > self._plan.settle * NS:
-            raise Stopped(f"nothing arrived for {self._plan.settle:g} s")
+    def _check_stuck(self, due: int) -> None:
+        """Give up when what is due can't go: the server answers no more, or lost messages keep the window full."""
+        latest = max(due, self._changed, *(crew.tally.last for crew in self._crews))
+        if monotonic_ns() - latest > SETTLE * NS:
+            raise Stopped(f"nothing arrived for {SETTLE:g} s")
 
     def _settle(self) -> None:
         """Wait for what is on its way; what does not come is lost."""
@@ -151,20 +145,18 @@ class Runner:
             self._turn(TURN)
             if state() != seen:
                 changed, seen = monotonic(), state()
-            elif monotonic() - changed > self._plan.settle:
+            elif monotonic() - changed > SETTLE:
                 return False
         return True
 
     def _turn(self, seconds: float) -> None:
         self._loop.turn(seconds)
         self._progress.reach(self._received if self._began else self._opened)
-        if monotonic() > self._deadline:
-            raise Stopped(f"stopped after {self._plan.timeout:g} s")
         if self._opened and sum(crew.tally.closed for crew in self._crews) == self._opened:
             raise Stopped("the server closed every stream")
 
     def _finish(self) -> None:
-        result, deadline = self._result, monotonic() + self._plan.settle
+        result, deadline = self._result, monotonic() + SETTLE
         result.opened, result.failure = self._opened, self._failure
         result.published, result.expected = self._published, self._published * self._each
         result.publish_seconds = (self._changed - self._began) / NS

@@ -3,49 +3,18 @@
 import socket
 import ssl
 from collections.abc import Callable
-from ipaddress import ip_address
 from time import monotonic_ns
 from typing import Protocol
 
-import msgspec
-
-from tornado_sse.cli.bench import loop, marker, wire
+from tornado_sse.cli.bench import marker, wire
+from tornado_sse.cli.bench.sockets import READ, READ_BYTES, WRITE, Endpoint, Loop
 from tornado_sse.cli.bench.tally import Tally
-
-READ_BYTES = 65536
-"""Above a TLS record's size, so that none is left half read where epoll does not see it."""
-
-PORTS = 20_000
-"""Connections that one source address opens to one server; the kernel has some 28,000 ports to give."""
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """A server's address as `socket.connect` takes it; `tls_name` None: without TLS."""
-
-    family: int
-    address: tuple[str, int]
-    tls_name: str | None = None
-
-    def source(self, index: int) -> str | None:
-        """Return the address that stream `index` comes from, None: what the kernel takes.
-
-        On loopback there are as many as we need, so that ports do not run out.
-        """
-        if index < PORTS or self.family != socket.AF_INET or not ip_address(self.address[0]).is_loopback:
-            return None
-        return str(ip_address("127.0.0.2") + index // PORTS)
-
-
-def resolve(host: str, port: int, *, tls: bool) -> Endpoint:
-    """Look a host up. Raises OSError."""
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return Endpoint(family, (str(address[0]), int(address[1])), host if tls else None)
 
 
 class Owner(Protocol):
     """What a stream tells of itself."""
 
-    loop: loop.Loop
+    loop: Loop
     tally: Tally
     endpoint: Endpoint
     context: ssl.SSLContext | None
@@ -86,7 +55,7 @@ class Stream:
         except OSError as error:
             self._end(_words(error))
             return
-        self._watch(loop.WRITE, self._connected)
+        self._watch(WRITE, self._connected)
 
     def close(self) -> None:
         """Close it, whatever it was doing."""
@@ -115,7 +84,7 @@ class Stream:
         try:
             self._socket.do_handshake()  # type: ignore[attr-defined]  # it is wrapped
         except ssl.SSLWantReadError:
-            self._watch(loop.READ, self._shake_hands)
+            self._watch(READ, self._shake_hands)
         except OSError as error:
             self._end(_words(error))
         else:
@@ -128,7 +97,7 @@ class Stream:
             self._end(_words(error))
             return
         self._request = b""
-        self._watch(loop.READ, self._readable)
+        self._watch(READ, self._readable)
 
     def _readable(self) -> None:
         try:

@@ -14,7 +14,7 @@ from time import monotonic
 import msgspec
 
 from tornado_sse.cli.bench.crew import LocalCrew, Share
-from tornado_sse.cli.bench.loop import READ, Loop
+from tornado_sse.cli.bench.sockets import READ, Loop
 from tornado_sse.cli.bench.tally import Tally
 
 NEWS = 0.002

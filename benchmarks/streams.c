@@ -1,0 +1,253 @@
+/* The streams: opens them, and counts and times what arrives. */
+#include "load.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BURST 128        /* connections in the making */
+#define PER_SOURCE 20000 /* connections from one loopback address, below the kernel's range of ports */
+#define BUCKETS 4096
+
+enum state { CONNECTING, ASKED, OPEN, CLOSED };
+
+struct stream {
+    int fd, carried;
+    enum state state;
+    int slow, at_size; /* at_size: the next bytes are a chunk's size line */
+    long next;         /* least number that is not out of order */
+    size_t left;       /* of the chunk and its line end */
+    char carry[MARK];
+};
+
+struct seen seen;
+int stream_count, opened, ended, never_read;
+
+static struct stream *streams;
+static char (*asks)[2048];
+static int wave, refused, count_chunks;
+static uint64_t buckets[BUCKETS], highest;
+
+/* Latencies: microseconds in buckets, 64 for each power of two. */
+
+static void record(uint64_t ns) {
+    uint64_t us = ns / 1000;
+    int shift = us < 128 ? 0 : 57 - __builtin_clzll(us);
+    uint64_t bucket = ((uint64_t)shift << 6) + (us >> shift);
+    buckets[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
+    if (us > highest)
+        highest = us;
+}
+
+double quantile(double q) {
+    if (q >= 1)
+        return highest / 1e3;
+    uint64_t total = 0, reached = 0;
+    for (int i = 0; i < BUCKETS; i++)
+        total += buckets[i];
+    for (int i = 0; i < BUCKETS; i++) {
+        reached += buckets[i];
+        if (total && reached >= q * total) {
+            int shift = i < 128 ? 0 : (i >> 6) - 1;
+            return ((double)((uint64_t)(i - (shift << 6)) << shift)) / 1000;
+        }
+    }
+    return 0;
+}
+
+/* Sockets */
+
+void watch(int fd, uint32_t events, int index, int is_new) {
+    struct epoll_event wanted = {.events = events, .data.u32 = index};
+    epoll_ctl(epoll, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &wanted);
+}
+
+/* One that never reads gets little room in both kernels' buffers, of which the sender's grows with the segment size. */
+int dial(int index, int slow) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1, room = 4096, segment = 536;
+    if (fd < 0)
+        die("socket");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (slow) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+    }
+    /* Each wave comes from addresses of its own: ports of the one before may still be waiting. */
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    source.sin_addr.s_addr = htonl(0x7f000000u | (getpid() & 63) << 18 | (wave & 255) << 8 | (2 + index / PER_SOURCE));
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(fd, (void *)&source, sizeof source))
+        die("bind");
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (connect(fd, (void *)&server, sizeof server) && errno != EINPROGRESS)
+        die("connect");
+    return fd;
+}
+
+/* Receiving */
+
+static uint64_t hex(const char *digits, int count) {
+    uint64_t value = 0;
+    for (int i = 0; i < count; i++)
+        value = value << 4 | (digits[i] <= '9' ? digits[i] - '0' : digits[i] - 'a' + 10);
+    return value;
+}
+
+static void scan(struct stream *s, const char *data, size_t length, uint64_t t) {
+    const char *at = data, *end = data + length;
+    while ((at = memchr(at, '~', end - at)) && end - at >= MARK) {
+        if (at[MARK - 1] != '~') {
+            at++;
+            continue;
+        }
+        long number = hex(at + 17, 8);
+        seen.reordered += number < s->next;
+        s->next = number + 1;
+        record(t - hex(at + 1, 16));
+        seen.arrivals++;
+        at += MARK;
+    }
+    s->carried = at ? end - at : 0;
+    memcpy(s->carry, at ? at : end, s->carried);
+}
+
+static void walk(struct stream *s, const char *data, size_t length) {
+    const char *end = data + length;
+    while (data < end) {
+        if (s->left) {
+            size_t step = s->left < (size_t)(end - data) ? s->left : (size_t)(end - data);
+            data += step;
+            s->left -= step;
+            continue;
+        }
+        /* A size line, which may come in parts: collected where markers would be carried. */
+        if (*data != '\n')
+            s->carry[s->carried++ % MARK] = *data++;
+        else {
+            s->carry[s->carried % MARK] = 0;
+            s->left = strtoul(s->carry, NULL, 16) + 2;
+            s->carried = 0;
+            seen.arrivals++;
+            data++;
+        }
+    }
+}
+
+static void take(struct stream *s, const char *data, size_t length, uint64_t t) {
+    seen.bytes += length;
+    seen.last_arrival = t;
+    if (count_chunks)
+        walk(s, data, length);
+    else
+        scan(s, data, length, t);
+}
+
+static void end_stream(struct stream *s) {
+    refused += s->state != OPEN;
+    ended += s->state == OPEN;
+    s->state = CLOSED;
+    close(s->fd);
+}
+
+void stream_ready(int index) {
+    static char buffer[MARK + (1 << 18)];
+    struct stream *s = &streams[index];
+    if (s->state == CONNECTING) {
+        int length = strlen(asks[index]);
+        if (send(s->fd, asks[index], length, MSG_NOSIGNAL) != length) {
+            end_stream(s);
+            return;
+        }
+        s->state = ASKED;
+        watch(s->fd, EPOLLIN, index, 0);
+        return;
+    }
+    int carried = count_chunks ? 0 : s->carried;
+    memcpy(buffer, s->carry, carried);
+    ssize_t n = recv(s->fd, buffer + carried, sizeof buffer - carried, 0);
+    uint64_t t = now();
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0) {
+        end_stream(s);
+    } else if (s->state == OPEN) {
+        take(s, buffer, n + carried, t);
+    } else {
+        char *body = memmem(buffer, n, "\r\n\r\n", 4);
+        if (!body || memcmp(buffer, "HTTP/1.1 200", 12)) {
+            if (!refused)
+                fprintf(stderr, "load: stream %d: %.*s\n", index, (int)n, buffer);
+            end_stream(s);
+            return;
+        }
+        s->state = OPEN;
+        opened++;
+        seen.last_arrival = t;
+        never_read += s->slow;
+        if (s->slow)
+            epoll_ctl(epoll, EPOLL_CTL_DEL, s->fd, NULL);
+        else
+            take(s, body + 4, buffer + n - body - 4, t);
+    }
+}
+
+void open_streams(const char *name, int count, int slow, int gzip) {
+    FILE *file = fopen(name, "r");
+    if (!file)
+        die(name);
+    streams = calloc(count, sizeof *streams);
+    asks = calloc(count, sizeof *asks);
+    stream_count = count;
+    opened = refused = ended = never_read = 0;
+    count_chunks = gzip;
+    for (int i = 0; i < count; i++) {
+        char path[256], token[1500];
+        if (fscanf(file, "%255s %1499s", path, token) != 2)
+            die("a line for each stream");
+        snprintf(asks[i], sizeof asks[i], "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n%sAuthorization: Bearer %s\r\n\r\n",
+                 path, gzip ? "Accept-Encoding: gzip\r\n" : "", token);
+    }
+    fclose(file);
+    struct epoll_event events[1024];
+    uint64_t began = now();
+    for (int started = 0; opened + refused + ended < count;) {
+        for (; started < count && started < opened + refused + ended + BURST; started++) {
+            struct stream *s = &streams[started];
+            s->slow = started < slow;
+            s->fd = dial(started, s->slow);
+            watch(s->fd, EPOLLOUT, started, 1);
+        }
+        int n = epoll_wait(epoll, events, 1024, 30000);
+        if (!n)
+            break;
+        for (int i = 0; i < n; i++)
+            stream_ready(events[i].data.u32);
+    }
+    double seconds = (now() - began) / 1e9;
+    printf("{\"opened\": %d, \"refused\": %d, \"seconds\": %f, \"per_second\": %f}\n", opened, count - opened, seconds, opened / seconds);
+}
+
+void close_streams(void) {
+    for (int i = 0; i < stream_count; i++)
+        if (streams[i].state != CLOSED)
+            close(streams[i].fd);
+    free(streams);
+    free(asks);
+    stream_count = 0;
+    wave++;
+    puts("{}");
+}
+
+void begin_count(void) {
+    for (int i = 0; i < stream_count; i++)
+        streams[i].next = 0;
+    memset(buckets, 0, sizeof buckets);
+    highest = 0;
+    seen = (struct seen){0};
+}
