@@ -42,7 +42,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable .
+	@echo "Installing into $(VENV), once ..."
+	@$(BIN)/pip install --quiet --editable .
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed

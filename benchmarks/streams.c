@@ -20,9 +20,9 @@ enum state { CONNECTING, ASKED, OPEN, CLOSED };
 struct stream {
     int fd, carried;
     enum state state;
-    int slow, at_size; /* at_size: the next bytes are a chunk's size line */
-    long next;         /* least number that is not out of order */
-    size_t left;       /* of the chunk and its line end */
+    int slow;
+    long next;   /* least number that is not out of order */
+    size_t left; /* of the chunk and its line end */
     char carry[MARK];
 };
 

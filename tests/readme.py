@@ -11,7 +11,7 @@ _SECTION = re.compile(r"(<!-- settings: [^\n]*-->\n).*?(<!-- /settings -->)", re
 
 def with_table(text: str) -> str:
     """Return README's text with the table as it should be."""
-    return _SECTION.sub(lambda match: f"{match[1]}\n{markdown_table()}\n\n{match[2]}", text)
+    return _SECTION.sub(lambda match: f"{match[1]}\n{markdown_table().strip()}\n\n{match[2]}", text)
 
 
 if __name__ == "__main__":

@@ -276,3 +276,14 @@ def test_the_table_has_a_row_for_every_setting() -> None:
 def test_the_module_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(config.__file__, run_name="__main__")
     assert capsys.readouterr().out == config.markdown_table()
+
+
+def test_the_listeners_need_ports_of_their_own() -> None:
+    assert problems({"port": "9000", "admin_port": "9000"}) == [
+        "--admin-port: 9000 is not allowed: another port than the public listener's"
+    ]
+
+
+@pytest.mark.parametrize("flags", [{"port": "0", "admin_port": "0"}, {"admin_port": "8080", "admin_host": "::1"}])
+def test_ports_that_are_not_the_same_are_fine(flags: dict[str, str]) -> None:
+    assert load(flags, None, {}).admin_port == int(flags["admin_port"])

@@ -140,7 +140,14 @@ async def test_an_address_that_is_taken_is_exit_code_1(listener: str) -> None:
         async with program(**{listener: port}) as process:
             assert await process.exit_code() == 1
     (line,) = process.logged("can't listen")
-    assert line["problem"] == "Address already in use"
+    assert (line["problem"], line["setting"], line["port"]) == ("Address already in use", listener, port)
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_sharing_a_port_is_warned_of() -> None:
+    async with served(reuse_port=True) as process:
+        (line,) = process.logged("processes on one port share no messages yet: use it to replace one, not to add one")
+        assert line["level"] == "warning"
 
 
 @pytest.mark.gen_test(timeout=20)

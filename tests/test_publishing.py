@@ -115,7 +115,7 @@ DEEP = 100_000
 BAD_UTF8 = "the JSON is not valid UTF-8"
 TOO_DEEP = "the JSON is nested too deeply"
 MALFORMED = "JSON is malformed: "
-TRUNCATED = "Input data was truncated"
+TRUNCATED = "the JSON ends too early"
 BAD_EVENT = "`event` must not contain CR, LF, NUL or lone surrogates"
 RESERVED = "`event` must not begin with stream-"
 

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the public listener; 0 takes a free one.")
     admin_host: str = Field("127.0.0.1", min_length=1, description="Address of the admin listener (metrics).")
     admin_port: int = Field(8081, ge=0, le=65535, description="Port of the admin listener; 0 takes a free one.")
-    reuse_port: bool = Field(default=False, description="Whether processes may share the public port (SO_REUSEPORT).")
+    reuse_port: bool = Field(default=False, description="Whether another process may share the port; no messages, yet.")
     dev: bool = Field(default=False, description="For trying out: on loopback, with /demo and a key of its own.")
 
     jwt_secret: Secret | None = Field(None, description="Secret that HS256 tokens are signed with; empty: none.")
@@ -185,6 +185,14 @@ class Settings(BaseSettings):
         if value == "" and type(None) in get_args(annotation):
             return None
         return value
+
+    @field_validator("admin_port")
+    @classmethod
+    def _port_of_its_own(cls, port: int, info: ValidationInfo) -> int:
+        shared = port and port == info.data.get("port") and info.data.get("admin_host") == info.data.get("host")
+        if shared:
+            raise ValueError("another port than the public listener's")
+        return port
 
     @field_validator("dev")
     @classmethod

@@ -58,10 +58,8 @@ class _Process:
         self._cut_short = asyncio.Event()
 
     async def run(self) -> int:
-        try:
-            listeners = self._listen()
-        except OSError as error:
-            logger().error("can't listen", problem=error.strerror or str(error), host=self._settings.host)
+        listeners = self._listen()
+        if listeners is None:
             return Exit.FAILED
         self._watch_signals()
         await self._server.start()
@@ -77,16 +75,21 @@ class _Process:
         logger().info("stopped", code=int(code))
         return code
 
-    def _listen(self) -> list[Listener]:
+    def _listen(self) -> tuple[Listener, Listener] | None:
         server, settings = self._server, self._settings
-        public = Listener(
-            application(server, server.routes()), settings.host, settings.port, reuse_port=settings.reuse_port
-        )
-        admin = Listener(application(server, server.admin_routes()), settings.admin_host, settings.admin_port)
-        return [public, admin]
+        host, port, setting = settings.host, settings.port, "port"
+        try:
+            public = Listener(application(server, server.routes()), host, port, reuse_port=settings.reuse_port)
+            host, port, setting = settings.admin_host, settings.admin_port, "admin_port"
+            return public, Listener(application(server, server.admin_routes()), host, port)
+        except OSError as error:
+            logger().error("can't listen", problem=error.strerror or str(error), host=host, port=port, setting=setting)
+            return None
 
     def _announce(self, public: Listener, admin: Listener) -> None:
         logger().info("listening", public=public.url, admin=admin.url, version=__version__, dev=self._settings.dev)
+        if self._settings.reuse_port:
+            logger().warning("processes on one port share no messages yet: use it to replace one, not to add one")
         if self._settings.dev:
             sys.stdout.write(f"\n  See events arrive: {public.url}/demo\n\n")
             sys.stdout.flush()

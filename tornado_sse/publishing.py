@@ -126,4 +126,6 @@ def _explain(error: Exception) -> str:
         return "the JSON is nested too deeply"
     if isinstance(error, UnicodeError):
         return "the JSON is not valid UTF-8"
+    if str(error) == "Input data was truncated":
+        return "the JSON ends too early, or in half a surrogate pair"
     return str(error)[:MAX_REASON]

@@ -8,6 +8,7 @@ from support import FakeClock, sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import Disconnect
 from tornado_sse.brokers.memory import MemoryBroker
+from tornado_sse.errors import Unavailable
 from tornado_sse.history import History
 from tornado_sse.message import Draft
 
@@ -82,3 +83,12 @@ def test_each_broker_has_an_epoch_of_its_own(clock: FakeClock) -> None:
 
 def test_memory_is_always_up(broker: MemoryBroker) -> None:
     assert broker.health().up
+
+
+def test_after_close_nothing_is_taken(broker: MemoryBroker) -> None:
+    async def scenario() -> None:
+        await broker.close()
+        with pytest.raises(Unavailable):
+            await broker.publish([Draft((USER,), "late")])
+
+    asyncio.run(scenario())

@@ -70,7 +70,7 @@ async def test_a_bad_line_is_named_and_the_good_ones_go(ask: Ask, server: EventS
     rows = receipts(await publish(ask, "\r\n".join(lines).encode(), {"Content-Type": media_type}))
     assert [row["index"] for row in rows] == [0, 1, 2, 3]
     assert [row.get("position") for row in rows] == [f"{server.broker.epoch}-1", None, None, f"{server.broker.epoch}-2"]
-    assert "truncated" in rows[1]["error"]
+    assert "too early" in rows[1]["error"]
     assert rows[2]["error"] == "`event` must not begin with stream-, which is reserved for the server"
     assert +server.stats.messages_published == {"accepted": 2, "invalid": 2}
 
@@ -108,9 +108,9 @@ async def test_a_message_is_not_replayed_after_its_ttl(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "Input data was truncated"),
+        (b"", "the JSON ends too early"),
         (b"[]", "there is no message in the body"),
-        (b"{", "Input data was truncated"),
+        (b"{", "the JSON ends too early"),
         (b"?", "JSON is malformed: invalid character (byte 0)"),
         (b'{"to": "all", "data": "\xff"}', "the JSON is not valid UTF-8"),
         (b"[" * 100_000, "the JSON is nested too deeply"),
@@ -127,7 +127,7 @@ async def test_a_message_is_not_replayed_after_its_ttl(clock: Clock) -> None:
 async def test_a_bad_body_is_400(ask: Ask, server: EventServer, body: object, why: str) -> None:
     response = await publish(ask, body)
     assert response.code == 400
-    assert error(response) == why
+    assert error(response).startswith(why)
     assert server.stats.messages_published["accepted"] == 0
 
 

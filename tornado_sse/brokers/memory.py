@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tornado_sse.brokers.base import Broker, Command, Deliver, Disconnect, Health, Past, Published
+from tornado_sse.errors import Unavailable
 from tornado_sse.expiring import ExpiringDict
 from tornado_sse.history import History
 from tornado_sse.message import Draft, Message
@@ -25,6 +26,7 @@ class MemoryBroker(Broker):
         self._seen: ExpiringDict[str, Position] = ExpiringDict(idempotency_window, clock)
         self._clock = clock
         self._sequence = 0
+        self._closed = False
         self._deliver: Deliver = _nowhere
         self._command: Command = _nowhere
 
@@ -35,11 +37,14 @@ class MemoryBroker(Broker):
 
     async def close(self) -> None:
         """Stop delivering."""
+        self._closed = True
         self._deliver = _nowhere
         self._command = _nowhere
 
     async def publish(self, drafts: Sequence[Draft]) -> list[Published]:
         """Publish at once: nothing is awaited, so that the order of calls is the order of positions."""
+        if self._closed:
+            raise Unavailable("the server is closed")
         now = self._clock()
         messages: list[Message] = []
         published = [self._number(draft, now, messages) for draft in drafts]

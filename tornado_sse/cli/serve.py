@@ -20,7 +20,7 @@ def serve(config_file: Path | None, **flags: object) -> None:
     It needs a key that tokens are checked with: a secret, key files, or a JWKS URL. With --dev it makes a secret for
     this run. Prefer a variable or the file to a flag for a secret: other users of the machine can see flags.
 
-    A list is separated by commas. Exit codes: what the server ended with, or 2 for settings that are refused.
+    A list is separated by commas. Exit codes: 0 drained, 1 an address can't be had, 2 settings refused, 3 cut short.
     """
     settings = read_settings(config_file, flags)
     try:

@@ -58,6 +58,7 @@ def tail(  # noqa: PLR0913 - one parameter an option
     bearer = token_source(
         token, config_file, jwt_secret, user=user, session=session, channels=channels, ttl=TOKEN_SECONDS
     )
+    _tell(f"listening to user {user}, session {session}, at {url}")
     with httpx.Client(timeout=TIMEOUT) as client:
         connect = f"{url}/sse/connect/{quote(session, safe='')}"
         follower = Follower(client, connect, channels, bearer, _tell, last_event_id=since)

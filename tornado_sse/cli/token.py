@@ -11,6 +11,9 @@ LONGEST_TTL = 10 * 365 * 86400
 """Seconds: ten years, in case somebody must."""
 
 
+SCOPES = ("subscribe", "publish", "sessions")
+
+
 @click.command()
 @click.option("--user", required=True, help="Whom the token is for.")
 @click.option("--session", help="The one session id that it is good for.")
@@ -19,8 +22,8 @@ LONGEST_TTL = 10 * 365 * 86400
     "--scope",
     "scopes",
     multiple=True,
-    metavar="SCOPE",
-    help="What it may do: subscribe, publish, sessions, admin; repeatable. Without one it may subscribe.",
+    type=click.Choice(SCOPES),
+    help="What it may do; repeatable. Without one it may subscribe.",
 )
 @click.option(
     "--ttl",

@@ -109,26 +109,27 @@ class Runner:
         self._began = self._changed = monotonic_ns()
         while count := plan.next_count(self._published):
             due = self._began + plan.due_at(self._published)
-            if self._may_publish(due):
-                ns = due if plan.rate else monotonic_ns()
+            now = monotonic_ns()
+            if self._may_publish(due, now):
+                ns = due if plan.rate else now
                 self._publisher.send(composer.request(self._published, count, ns))
                 self._published += count
                 self._changed = monotonic_ns()
                 self._turn(0)
             else:
+                self._check_stuck(due, now)
                 self._turn(_until(due))
-                self._check_stuck(due)
 
-    def _may_publish(self, due: int) -> bool:
-        if not self._publisher.is_ready or due > monotonic_ns():
+    def _may_publish(self, due: int, now: int) -> bool:
+        if not self._publisher.is_ready or due > now:
             return False
         outstanding = self._published - self._received / self._each
         return bool(self._plan.rate) or self._plan.has_room(self._published, outstanding)
 
-    def _check_stuck(self, due: int) -> None:
+    def _check_stuck(self, due: int, now: int) -> None:
         """Give up when what is due can't go: the server answers no more, or lost messages keep the window full."""
         latest = max(due, self._changed, *(crew.tally.last for crew in self._crews))
-        if monotonic_ns() - latest > SETTLE * NS:
+        if now - latest > SETTLE * NS:
             raise Stopped(f"nothing arrived for {SETTLE:g} s")
 
     def _settle(self) -> None:
