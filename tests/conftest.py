@@ -4,11 +4,12 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import structlog
 
 from server_support import Clock
 
@@ -32,6 +33,13 @@ def need_program() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_it_was() -> Iterator[None]:
+    """Undo what a test set up; capturing logs leaves structlog set up to print."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -1,18 +1,19 @@
 """The server as a part of somebody else's application."""
 
 import ast
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
 
 from client_support import Client
-from server_support import SECRET, Clock, bearer, serving
+from server_support import SECRET, Clock, bearer, serving, token
 from tornado_sse import app as module
 from tornado_sse.app import EventServer
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.config import Settings
+from tornado_sse.errors import BadRequest
 from tornado_sse.history import History
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Shop(RequestHandler):
 
 @pytest.fixture
 def app() -> Application:
-    return Application([("/", Shop)], log_function=lambda _: None)
+    return Application([("/", Shop)])
 
 
 def documented_lines() -> str:
@@ -94,3 +95,43 @@ def test_admin_routes_are_others() -> None:
     admin = {route.regex.pattern for route in events.admin_routes()}
     assert "/metrics$" in admin - public
     assert "/sse/publish$" in public - admin
+
+
+@pytest.mark.gen_test
+async def test_the_access_log_of_the_application_shows_no_credential(
+    app: Application, http_client: AsyncHTTPClient, base_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = EventServer(Settings(jwt_secret=SECRET, max_streams_per_user=1, query_token=True))
+    app.add_handlers(r".*", server.routes())
+    secret = token()
+    minted = server.mint("u1").session_id
+    with caplog.at_level("INFO", logger="tornado.access"):
+        for path in (f"/sse/connect/{minted}x", f"/sse/connect/s1?access_token={secret}x"):
+            response = await http_client.fetch(base_url + path, raise_error=False)
+            assert response.code == 401
+    lines = [record.getMessage() for record in caplog.records if record.name == "tornado.access"]
+    assert len(lines) == 2
+    assert not any(secret[:40] in line or minted[:40] in line for line in lines)
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("to", "data", "options"),
+    [
+        ("all", object(), {}),
+        ("all", {"a": "\ud800"}, {}),
+        ("all", "\ud800", {}),
+        ("all", "x", {"ttl": -5}),
+        ("all", "x", {"ttl": "5"}),
+        ("all", "x", {"event": 5}),
+        ("all", "x", {"key": ""}),
+        ("all", "x", {"idempotency_key": ["a"]}),
+        ({"user": ""}, "x", {}),
+    ],
+)
+@pytest.mark.gen_test
+async def test_publishing_in_process_refuses_what_http_would(to: Any, data: Any, options: dict[str, Any]) -> None:
+    server = EventServer(Settings(jwt_secret=SECRET))
+    with pytest.raises(BadRequest):
+        await server.publish(to, data, **options)
+    assert +server.stats.messages_published == {"invalid": 1}

@@ -245,7 +245,7 @@ def test_remembered_tokens_are_forgotten_when_told() -> None:
 def test_new_keys_judge_remembered_tokens_anew() -> None:
     guard = authenticator()
     assert failure(guard, token(), reuse=True) is None
-    guard.reload(KeyRing(secret=OTHER_SECRET))
+    guard.reload(KeyRing(secret=OTHER_SECRET), issuer=None, audience=None, leeway=5)
     assert failure(guard, token(), reuse=True) is AuthFailure.SIGNATURE
 
 

@@ -278,6 +278,14 @@ def test_the_module_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == config.markdown_table()
 
 
+def test_the_kernel_is_not_to_end_a_slow_stream_before_we_do() -> None:
+    assert problems({"outbox_age": "60"}) == [
+        "tcp_user_timeout (default): 30 is not allowed: 0, or at least outbox_age (60): "
+        "the kernel would end a slow stream before we do"
+    ]
+    assert load({"outbox_age": "60", "tcp_user_timeout": "0"}, None, {}).outbox_age == 60
+
+
 def test_the_listeners_need_ports_of_their_own() -> None:
     assert problems({"port": "9000", "admin_port": "9000"}) == [
         "--admin-port: 9000 is not allowed: another port than the public listener's"

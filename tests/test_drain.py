@@ -31,7 +31,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, clock: Clock, bench: Bench) -> list[i
     return open_streams
 
 
-@pytest.mark.parametrize(("elapsed", "closed"), [(0, 0), (0.9, 5), (1.79, 9), (1.8, 10), (2, 10), (100, 10)])
+@pytest.mark.parametrize(("elapsed", "closed"), [(0, 1), (0.17, 1), (0.9, 6), (1.79, 10), (1.8, 10), (100, 10)])
 def test_closes_evenly_and_leaves_time_for_farewells(elapsed: float, closed: int) -> None:
     assert closed_by(10, elapsed, 2) == closed
 
@@ -79,7 +79,7 @@ def test_waits_for_no_farewell_that_was_given_up(bench: Bench, steps: list[int],
     bench.backlogged()
     start = clock()
     asyncio.run(drain(bench.registry, 20, clock))
-    assert 20 <= clock() - start <= 20.1, "18 s to close, then 2 s for the farewell"
+    assert 2 <= clock() - start <= 2.1, "the only one is closed at once, and has 2 s for the farewell"
     assert steps[-1] == 0
 
 
@@ -96,7 +96,7 @@ def test_streams_that_leave_by_themselves_are_not_waited_for(bench: Bench, steps
     start = clock()
     asyncio.run(drain(bench.registry, 3, clock))
     assert bench.stats.streams_closed == {"draining": 2, "client_gone": 1}
-    assert 2.7 <= clock() - start <= 2.8
+    assert 1.8 <= clock() - start <= 1.95, "the third of three, after two thirds of nine tenths of 3 s"
     assert steps[-1] == 0
     assert third.is_ended
 
@@ -107,5 +107,5 @@ def test_is_over_as_soon_as_nobody_is_left(bench: Bench, steps: list[int], clock
     bench.registry.on_ended = lambda ended: second.close(CloseReason.CLIENT_GONE) if ended is first else None
     start = clock()
     asyncio.run(drain(bench.registry, 20, clock))
-    assert 9 <= clock() - start <= 9.1
+    assert clock() - start <= 0.1
     assert steps[-1] == 0

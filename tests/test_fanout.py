@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support import FakeClock, FakeStream, make_message
+from support import FakeClock, FakeStream, make_message, tell_gap
 from tornado_sse import topic
 from tornado_sse.event import GZIP_HEADER, Encoding
 from tornado_sse.fanout import SLICE, STRIDE, Fanout
 from tornado_sse.hub import Hub
-from tornado_sse.message import Message
-from tornado_sse.outbox import Bounds, Outbox, SlowPolicy
+from tornado_sse.message import Batch, Message
+from tornado_sse.outbox import WRITE_SIZE, Bounds, Outbox, SlowPolicy
 from tornado_sse.stats import Stats
 from tornado_sse.topic import ALL, Topic
 
@@ -161,6 +161,31 @@ def test_the_hot_path_is_one_send_a_stream_and_nothing_else(bench: Bench) -> Non
     assert len(looks) <= 4 + 6
 
 
+# Writes of a good size
+
+
+@pytest.mark.parametrize("topics", [[USER], [USER, CHANNEL]])
+def test_a_great_burst_leaves_in_writes_of_a_good_size(bench: Bench, topics: list[Topic]) -> None:
+    streams = bench.open("u", "u", channels=("c",))
+    messages = [make_message(number + 1, topics[number // 700 % len(topics)], data="x" * 200) for number in range(2100)]
+    bench.fanout.deliver(messages)
+    bench.run()
+    for stream in streams:
+        assert stream.received == list(range(1, 2101))
+        assert len(stream.writes) < 12
+        assert all(len(write) < WRITE_SIZE + 300 for write in stream.writes)
+    assert len({id(write) for stream in streams for write in stream.writes}) == len(streams[0].writes)
+    assert bench.fanout.completed == 2100
+
+
+def test_a_great_burst_of_great_messages_is_one_write_each(bench: Bench) -> None:
+    (stream,) = bench.open("u")
+    bench.fanout.deliver([make_message(number, USER, data="x" * WRITE_SIZE) for number in range(1, 4)])
+    bench.run()
+    assert [len(write) // WRITE_SIZE for write in stream.writes] == [1, 1, 1]
+    assert stream.received == [1, 2, 3]
+
+
 # Figures
 
 
@@ -270,6 +295,46 @@ def test_a_slice_is_as_long_as_the_clock_says(bench: Bench) -> None:
     bench.turn()
     assert sum(len(stream.writes) for stream in streams) == 3 * STRIDE
     assert bench.run() == 3
+
+
+@pytest.mark.parametrize("topics", [[USER], [USER, ALL]])
+@pytest.mark.parametrize("refused", ["all", "in part", "backlogged"])
+def test_backlogs_do_not_outlast_the_slice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, refused: str, topics: list[Topic]
+) -> None:
+    streams = bench.open(*["u"] * 3 * STRIDE)
+    cost = SLICE / 3 + 1e-6
+
+    def takes(data: bytes) -> int:
+        bench.clock.advance(cost)
+        if refused == "all":
+            raise BlockingIOError
+        return len(data) - 1
+
+    keep = FakeStream.backlog
+
+    def backlog(stream: FakeStream, batch: Batch, sent: int) -> None:
+        bench.clock.advance(cost if stream.outbox is not None else 0)
+        keep(stream, batch, sent)
+
+    monkeypatch.setattr(FakeStream, "backlog", backlog)
+    for stream in streams:
+        stream.takes = takes
+        if refused == "backlogged":
+            stream.outbox = Outbox(Bounds(1000, 10, SlowPolicy.DISCONNECT), Encoding.BARE, 0, tell_gap)
+    messages = bench.deliver(*topics)
+    turns = 0
+    while bench.loop:
+        assert bench.fanout.completed == 0
+        begun = bench.clock.now
+        bench.turn()
+        turns += 1
+        assert bench.clock.now - begun < SLICE + 2 * cost
+    assert turns == len(streams) // 3 + 1, "the last finds that nobody is left"
+    everything = [message.sequence for message in messages]
+    assert all([kept for kept, _ in stream.backlogs + stream.failures] == [everything] for stream in streams)
+    assert bench.fanout.completed == len(messages)
+    assert bench.stats.messages_delivered == 0
 
 
 def test_messages_that_come_in_the_middle_wait_for_their_turn(bench: Bench) -> None:

@@ -24,12 +24,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def stderr(capsys: pytest.CaptureFixture[str]) -> Iterator[Stderr]:
     """What is written to stderr; afterwards the process's logging is as it was."""
-    root, access = logging.getLogger(), logging.getLogger("tornado.access")
-    before = root.handlers[:], root.level, access.level
+    root = logging.getLogger()
+    touched = [root, logging.getLogger("tornado.access"), logging.getLogger("tornado.general")]
+    handlers, levels = root.handlers[:], [logger.level for logger in touched]
     yield lambda: capsys.readouterr().err
-    root.handlers[:], level, access_level = before
-    root.setLevel(level)
-    access.setLevel(access_level)
+    root.handlers[:] = handlers
+    for logger, level in zip(touched, levels, strict=True):
+        logger.setLevel(level)
     structlog.reset_defaults()
 
 
@@ -68,11 +69,12 @@ def test_the_standard_library_goes_the_same_way(stderr: Stderr) -> None:
     assert (line["level"], line["event"], line["logger"]) == ("debug", "took 3 s", "asyncio")
 
 
-def test_access_lines_are_silent_below_warning(stderr: Stderr) -> None:
+@pytest.mark.parametrize("name", ["tornado.access", "tornado.general"])
+def test_lines_for_each_request_are_silent_below_warning(stderr: Stderr, name: str) -> None:
     log.configure("debug", "json")
-    logging.getLogger("tornado.access").info("200 GET /")
+    logging.getLogger(name).info("200 GET /")
     assert stderr() == ""
-    logging.getLogger("tornado.access").warning("404 GET /nothing")
+    logging.getLogger(name).warning("404 GET /nothing")
     assert lines(stderr)[0]["event"] == "404 GET /nothing"
 
 

@@ -59,6 +59,18 @@ def test_a_minted_id_expires() -> None:
     assert caught.value.failure is AuthFailure.EXPIRED
 
 
+def test_an_expired_id_still_tells_whose_it_is_to_who_asks_for_no_more() -> None:
+    clock = Clock()
+    session_id = minter(clock=clock).mint("u1", 60).session_id
+    clock.now = NOW + 61
+    principal = minter(clock=clock).open(session_id, expired_too=True)
+    assert principal
+    assert (principal.user, principal.expires_at) == ("u1", NOW + 60)
+    with pytest.raises(Unauthorized) as caught:
+        minter(clock=clock).open(session_id + "A", expired_too=True)
+    assert caught.value.failure is AuthFailure.SESSION
+
+
 @pytest.mark.parametrize("session_id", ["", "s1", "a.b.c", "x" * 2000, token(), b64('{"alg":"none"}') + ".e30."])
 def test_what_does_not_look_minted_is_nobodys(session_id: str) -> None:
     assert not looks_minted(session_id)

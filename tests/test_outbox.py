@@ -3,7 +3,7 @@
 import pytest
 
 from support import NOTICE, make_message, read_events, sequence_of, tell_gap
-from tornado_sse.event import LAST_CHUNK, Encoding
+from tornado_sse.event import LAST_CHUNK, Encoding, Frame
 from tornado_sse.outbox import WRITE_SIZE, Bounds, Dropped, Outbox, Overflow, SlowPolicy
 from tornado_sse.topic import user
 
@@ -58,9 +58,9 @@ def waiting(outbox: Outbox) -> list[int | str]:
 def test_messages_leave_in_order() -> None:
     outbox = new_outbox()
     push(outbox, 1, 2)
-    outbox.notice(NOTICE)
+    outbox.notice(NOTICE.body)
     push(outbox, 3)
-    outbox.raw(b":end\n\n")
+    outbox.notice(b":end\n\n")
     assert (len(outbox), outbox.bytes) == (5, 3 * SIZE)
     body = drain(outbox)
     assert told(body) == [1, 2, "n", 3]
@@ -76,7 +76,7 @@ def test_every_split_of_the_bytes_gives_the_same_stream(encoding: Encoding) -> N
         for second in range(len(whole) + len(rest) - cut + 1):
             outbox = new_outbox(encoding=encoding, max_bytes=1000)
             push(outbox, 1)
-            outbox.notice(NOTICE)
+            outbox.notice(NOTICE.encoded(encoding))
             out = take(outbox, cut)
             push(outbox, 2)
             out += take(outbox, second)
@@ -86,7 +86,7 @@ def test_every_split_of_the_bytes_gives_the_same_stream(encoding: Encoding) -> N
 def test_writes_are_counted_when_a_message_is_out_whole() -> None:
     outbox = new_outbox()
     push(outbox, 1, 2)
-    outbox.notice(NOTICE)
+    outbox.notice(NOTICE.body)
     push(outbox, 3)
     assert outbox.wrote(SIZE - 1, 0) == 0
     assert outbox.wrote(1, 0) == 1
@@ -131,7 +131,7 @@ def test_a_message_larger_than_a_write_leaves_as_it_is() -> None:
 def test_nothing_leaves_before_the_past_is_there() -> None:
     outbox = new_outbox(held=True)
     push(outbox, 4)
-    outbox.notice(NOTICE)
+    outbox.notice(NOTICE.body)
     assert (outbox.pending(), outbox.held) == (b"", True)
     assert outbox.expire(1000) == Dropped()
     outbox.release([b":head\n\n", make_message(1), make_message(3)], 3)
@@ -167,6 +167,25 @@ def test_a_long_past_counts_for_nothing() -> None:
     assert waiting(outbox) == list(range(1, 10))
 
 
+def test_a_form_of_its_own_is_made_when_its_turn_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    past = [make_message(number, data="x" * 1000) for number in range(1, 1001)]
+    expected = b"".join(message.frame.body for message in past)
+    made: list[Frame] = []
+    make = Frame.encoded
+
+    def encoded(frame: Frame, encoding: Encoding) -> bytes:
+        made.append(frame)
+        return make(frame, encoding)
+
+    monkeypatch.setattr(Frame, "encoded", encoded)
+    outbox = new_outbox(held=True)
+    outbox.release(past, 1000)
+    assert made == []
+    begun = take(outbox, 10**9)
+    assert len(made) < WRITE_SIZE / 1000 + 2
+    assert begun + drain(outbox) == expected
+
+
 @pytest.mark.parametrize(
     ("floor", "expected"),
     [
@@ -200,7 +219,7 @@ def test_past_the_bound_the_stream_ends(policy: SlowPolicy) -> None:
 def test_notices_are_outside_the_bounds() -> None:
     outbox = new_outbox(max_bytes=SIZE)
     for _ in range(100):
-        outbox.notice(NOTICE)
+        outbox.notice(NOTICE.body)
     push(outbox, 1)
     assert outbox.bytes == SIZE
 
@@ -234,7 +253,7 @@ def test_notices_and_the_past_stay_where_they_are() -> None:
     outbox = new_outbox(SlowPolicy.DROP_OLDEST, held=True)
     outbox.release([make_message(1)], 1)
     push(outbox, 2)
-    outbox.notice(NOTICE)
+    outbox.notice(NOTICE.body)
     push(outbox, 3, 4)
     assert push(outbox, 5, 6) == Dropped(2, 2)
     assert waiting(outbox) == [1, "2..2", "n", "3..3", 4, 5, 6]
@@ -278,10 +297,59 @@ def test_conflation_spares_what_is_half_written_and_the_past() -> None:
     outbox.release([make_message(1, key="a")], 1)
     assert push(outbox, 2, key="a") == Dropped()
     begun = take(outbox, SIZE + 5)
-    outbox.notice(NOTICE)
+    outbox.notice(NOTICE.body)
     assert push(outbox, 3, key="a") == Dropped()
     assert push(outbox, 4, key="a") == Dropped(1)
     assert told(begun + drain(outbox)) == [1, 2, "n", 4]
+
+
+def test_a_conflated_message_leaves_nothing_behind() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE, max_bytes=5 * SIZE)
+    push(outbox, 1)
+    begun = take(outbox, 5)
+    for number in range(2, 1000):
+        push(outbox, number, key="ab"[number % 2])
+        assert len(outbox) <= 3
+        assert len(outbox._entries) <= 6, "the dead pile up"
+    assert told(begun + drain(outbox)) == [1, 998, 999]
+    assert (len(outbox._newest), outbox._dead) == (0, 0)
+
+
+def test_a_message_that_left_is_not_conflated() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE)
+    push(outbox, 1, key="a")
+    assert waiting(outbox) == [1]
+    assert push(outbox, 2, key="a") == Dropped()
+    assert waiting(outbox) == [2]
+
+
+def test_a_message_that_the_past_holds_is_not_conflated() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE, held=True)
+    push(outbox, 1)
+    assert push(outbox, 2, 3, key="a") == Dropped(1)
+    outbox.release([make_message(number, key="a") for number in (2, 3)], 3)
+    assert outbox.bytes == 0
+    assert push(outbox, 4, key="a") == Dropped()
+    assert waiting(outbox) == [2, 3, 4]
+
+
+def test_the_age_is_that_of_the_oldest_message_left() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE)
+    push(outbox, 1, now=0.0, key="a")
+    push(outbox, 2, now=4.0, key="b")
+    push(outbox, 3, now=8.0, key="a")
+    assert outbox.expire(13.9) == Dropped()
+    with pytest.raises(Overflow):
+        outbox.expire(14.0)
+
+
+def test_what_was_conflated_before_the_stream_ends_is_told() -> None:
+    outbox = new_outbox(SlowPolicy.CONFLATE)
+    push(outbox, 1, key="a")
+    with pytest.raises(Overflow) as overflow:
+        outbox.push(make_message(2, data="x" * 100, key="a"), 0)
+    assert overflow.value.dropped == Dropped(1)
+    assert outbox.cut(keep_begun=True) == 1
 
 
 def test_other_policies_do_not_conflate() -> None:
@@ -367,11 +435,11 @@ def test_a_past_that_does_not_move_ends_the_stream(policy: SlowPolicy) -> None:
 def test_a_cut_leaves_the_rest_of_what_is_half_written() -> None:
     outbox = new_outbox(max_bytes=100 * SIZE)
     push(outbox, 1, 2, 3)
-    outbox.notice(NOTICE)
+    outbox.notice(NOTICE.body)
     begun = take(outbox, SIZE + 5)
-    assert outbox.cut() == 1
+    assert outbox.cut(keep_begun=True) == 1
     assert outbox.bytes == 0
-    outbox.raw(LAST_CHUNK)
+    outbox.notice(LAST_CHUNK)
     rest = drain(outbox)
     assert told((begun + rest).removesuffix(LAST_CHUNK)) == [1, 2]
     assert outbox.bytes == 0
@@ -382,5 +450,15 @@ def test_a_cut_between_two_messages_leaves_nothing() -> None:
     outbox.release([make_message(1), make_message(2)], 2)
     push(outbox, 3)
     take(outbox, SIZE)
-    assert outbox.cut() == 2
+    assert outbox.cut(keep_begun=True) == 2
     assert (len(outbox), outbox.bytes, outbox.pending()) == (0, 0, b"")
+
+
+def test_a_cut_may_leave_nothing_at_all() -> None:
+    outbox = new_outbox()
+    push(outbox, 1, 2)
+    take(outbox, 5)
+    assert outbox.cut(keep_begun=False) == 2
+    assert (len(outbox), outbox.bytes, outbox.pending()) == (0, 0, b"")
+    push(outbox, 3)
+    assert waiting(outbox) == [3]

@@ -54,8 +54,9 @@ class Backlog(RuleBasedStateMachine):
         self.pushed += 1
         try:
             self.count(self.outbox.push(message, self.now, sent))
-        except Overflow:
+        except Overflow as overflow:
             assert self.bounds.policy is not SlowPolicy.DROP_OLDEST
+            self.count(overflow.dropped)
             self.close()
         else:
             keeps_the_newest = self.bounds.policy is SlowPolicy.DROP_OLDEST and len(self.live()) <= 2
@@ -64,7 +65,7 @@ class Backlog(RuleBasedStateMachine):
     @precondition(lambda self: not self.closed)
     @rule()
     def notice(self) -> None:
-        self.outbox.notice(NOTICE)
+        self.outbox.notice(NOTICE.encoded(self.encoding))
         self.notices += 1
 
     @precondition(lambda self: self.outbox.held and not self.closed)
@@ -108,11 +109,22 @@ class Backlog(RuleBasedStateMachine):
 
     def close(self) -> None:
         self.closed = True
-        self.lost = self.outbox.cut()
+        self.lost = self.outbox.cut(keep_begun=True)
         assert self.outbox.bytes == 0
 
     def live(self) -> list[int]:
-        return [len(entry.data) for entry in self.outbox._entries if entry.live_since is not None]
+        live = [entry.message for entry in self.outbox._entries if entry.live_since is not None]
+        return [len(message.frame.encoded(self.encoding)) for message in live if message is not None]
+
+    @invariant()
+    def the_dead_are_never_first_and_never_more_than_the_living(self) -> None:
+        dead = [entry.is_dead for entry in self.outbox._entries]
+        assert sum(dead) == len(dead) - len(self.outbox) <= len(self.outbox)
+        assert dead[:1] != [True]
+
+    @invariant()
+    def only_what_waits_can_be_replaced(self) -> None:
+        assert set(self.outbox._newest.values()) <= set(self.outbox._entries)
 
     @invariant()
     def bytes_are_those_of_the_live_messages(self) -> None:
@@ -158,9 +170,9 @@ class Backlog(RuleBasedStateMachine):
             self.check_gaps([span(event) for event in events if event.name == GAP], missing)
 
     def check_closed(self, received: list[int]) -> None:
-        if self.bounds.policy is SlowPolicy.DISCONNECT and not self.outbox.held:
+        if not self.outbox.held and not self.gaps:
             live = [one for one in self.published[: self.pushed] if one.sequence > self.outbox.floor]
-            assert len(received) + self.lost == self.past + len(live)
+            assert len(received) + self.lost + self.dropped == self.past + len(live)
 
     def check_gaps(self, gaps: list[tuple[int, int]], missing: list[Message]) -> None:
         covered = [one for first, last in gaps for one in self.published if first <= one.sequence <= last]

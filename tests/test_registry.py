@@ -146,22 +146,34 @@ def test_a_refresh_moves_the_end_and_never_forward(bench: Bench) -> None:
     end = bench.clock() + 60
     stream, peer = bench.live(expires_at=end)
     twin, _ = bench.live(expires_at=end + 1000)
-    assert bench.registry.refresh("u", "s", end + 100) == end + 1000
+    assert bench.registry.refresh("u", "s", (), end + 100) == end + 1000
     assert (stream.expires_at, twin.expires_at) == (end + 100, end + 1000)
-    assert bench.registry.refresh("u", "s", end) == end + 1000
+    assert bench.registry.refresh("u", "s", (), end) == end + 1000
     assert stream.expires_at == end + 100
     tick_for(bench, 100 + 60 - EXPIRY_WARNING - 1)
     assert notices_with_comments(peer) == []
     tick_for(bench, 2)
     assert [event for event, _ in notices_with_comments(peer)] == ["stream-expiring"]
-    assert bench.registry.refresh("u", "another", end) is None
+    assert bench.registry.refresh("u", "another", (), end) is None
+
+
+def test_a_refresh_lengthens_only_streams_whose_every_channel_is_allowed(bench: Bench) -> None:
+    end = bench.clock() + 60
+    plain, _ = bench.live(expires_at=end)
+    allowed, _ = bench.live(expires_at=end, channels=("news.a", "b"))
+    partly, _ = bench.live(expires_at=end + 1000, channels=("news.a", "secret"))
+    assert bench.registry.refresh("u", "s", ["news.*", "b"], end + 100) == end + 100
+    assert [stream.expires_at for stream in (plain, allowed, partly)] == [end + 100, end + 100, end + 1000]
+    plain.close(CloseReason.LIMIT)
+    assert bench.registry.refresh("u", "s", ["news.*"], end + 200) is None
+    assert [stream.expires_at for stream in (allowed, partly)] == [end + 100, end + 1000]
 
 
 def test_a_refresh_after_the_warning_calls_for_another_warning(bench: Bench) -> None:
     stream, peer = bench.live(expires_at=bench.clock() + 20)
     tick_for(bench, 1)
     assert [event for event, _ in notices(peer)] == ["stream-expiring"]
-    bench.registry.refresh("u", "s", stream.expires_at + 60)
+    bench.registry.refresh("u", "s", (), stream.expires_at + 60)
     tick_for(bench, 40)
     assert notices_with_comments(peer) == []
     tick_for(bench, 15)

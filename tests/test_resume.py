@@ -49,6 +49,12 @@ def test_what_a_last_event_id_asks_for(
 NOW = Position("e", 9)
 
 
+@pytest.mark.parametrize("last_event_id", [None, "", "e-5", "e-99", "old-5", "garbage", "0", "\0"])
+def test_who_is_sent_away_with_nothing_comes_back_to_be_told_the_same(last_event_id: str | None) -> None:
+    first = resume.read(last_event_id, "e")
+    assert resume.read(first.debt, "e") == first
+
+
 @pytest.mark.parametrize(
     ("last_event_id", "past", "gap"),
     [

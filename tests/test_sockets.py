@@ -1,28 +1,34 @@
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tornado.iostream import IOStream
 
-from tornado_sse.sockets import adopt, http_date
+from tornado_sse.sockets import duplicate, http_date
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        client = socket.create_connection(listening.getsockname())
-        server, _ = listening.accept()
-    return server, client
+@contextmanager
+def connected(receive_buffer: int = 0) -> Iterator[tuple[IOStream, socket.socket]]:
+    """A connection as Tornado has it, and its client."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.connect(listening.getsockname())
+        stream = IOStream(listening.accept()[0])
+        try:
+            yield stream, client
+        finally:
+            stream.close()
 
 
 @pytest.mark.gen_test
 async def test_the_connection_lives_on_when_tornado_has_closed_its_own() -> None:
-    server, client = tcp_pair()
-    stream = IOStream(server)
-    connection = adopt(stream, 30)
-    assert stream.closed()
-    assert connection is not None
-    with connection, client:
+    with connected() as (stream, client), duplicate(stream, 30) as connection:
+        assert not stream.closed()
+        stream.close()
         assert connection.gettimeout() == 0
         client.sendall(b"ping")
         connection.setblocking(True)
@@ -34,12 +40,34 @@ async def test_the_connection_lives_on_when_tornado_has_closed_its_own() -> None
 @pytest.mark.parametrize(("seconds", "milliseconds"), [(30, 30_000), (0.25, 250), (0, 0)])
 @pytest.mark.gen_test
 async def test_the_kernel_gives_a_silent_peer_up(seconds: float, milliseconds: int) -> None:
-    server, client = tcp_pair()
-    connection = adopt(IOStream(server), seconds)
-    assert connection is not None
-    with connection, client:
+    with connected() as (stream, _), duplicate(stream, seconds) as connection:
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def taken(connection: socket.socket, message: bytes) -> int:
+    """How many bytes the kernel takes while nobody reads them."""
+    total = 0
+    with suppress(BlockingIOError):
+        while True:
+            total += connection.send(message)
+    return total
+
+
+@pytest.mark.parametrize("size", [200, 4096, 65536])
+@pytest.mark.gen_test
+async def test_the_kernel_holds_little_of_what_nobody_reads(size: int) -> None:
+    with connected(receive_buffer=65536) as (stream, _), duplicate(stream, 30) as connection:
+        assert taken(connection, b"x" * size) < 500_000
+
+
+@pytest.mark.parametrize("size", [200, 4096, 65536])
+@pytest.mark.gen_test
+async def test_the_kernel_takes_what_is_read_at_once(size: int) -> None:
+    with connected() as (stream, client), duplicate(stream, 30) as connection:
+        for _ in range(100):
+            assert connection.send(b"x" * size) == size
+            assert len(client.recv(size, socket.MSG_WAITALL)) == size
 
 
 @pytest.mark.gen_test
@@ -48,35 +76,24 @@ async def test_a_unix_socket_has_no_such_options(tmp_path: Path) -> None:
         listening.bind(str(tmp_path / "socket"))
         listening.listen()
         client.connect(str(tmp_path / "socket"))
-        server, _ = listening.accept()
-        connection = adopt(IOStream(server), 30)
-        assert connection is not None
-        connection.send(b"hello")
-        assert client.recv(5) == b"hello"
-        connection.close()
+        stream = IOStream(listening.accept()[0])
+        with duplicate(stream, 30) as connection:
+            connection.send(b"hello")
+            assert client.recv(5) == b"hello"
+        stream.close()
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_is_gone_leaves_nothing() -> None:
-    server, client = tcp_pair()
-    stream = IOStream(server)
-    stream.close()
-    assert adopt(stream, 30) is None
-    client.close()
-
-
-@pytest.mark.gen_test
-async def test_without_a_descriptor_left_the_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_descriptor_left_the_connection_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(_: socket.socket) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    server, client = tcp_pair()
-    stream = IOStream(server)
-    monkeypatch.setattr(socket.socket, "dup", exhausted)
-    assert adopt(stream, 30) is None
-    assert stream.closed()
-    with client:
-        assert client.recv(1) == b""
+    with connected() as (stream, client):
+        monkeypatch.setattr(socket.socket, "dup", exhausted)
+        with pytest.raises(OSError, match="Too many open files"):
+            duplicate(stream, 30)
+        await stream.write(b"sorry")
+        assert client.recv(5) == b"sorry"
 
 
 def test_writes_dates_as_http_does() -> None:

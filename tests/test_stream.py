@@ -158,9 +158,12 @@ def test_a_full_socket_is_no_error(bench: Bench) -> None:
 def test_any_other_error_of_a_write_ends_the_stream(bench: Bench) -> None:
     stream, peer = bench.live()
     break_socket(stream, BrokenPipeError(errno.EPIPE, "Broken pipe"))
-    bench.publish("never seen")
+    batch = Batch([bench.message("never seen"), bench.message("nor this")])
+    stream.send_failed(batch, BrokenPipeError())
+    stream.send_failed(batch, BrokenPipeError())
     assert ended(peer)
     assert bench.stats.streams_closed == {"write_error": 1}
+    assert bench.stats.messages_dropped == {"closed": 2}
     assert bench.registry.hub.streams == {}
 
 
@@ -182,7 +185,7 @@ def test_a_backlog_on_a_broken_socket_ends_the_stream(bench: Bench) -> None:
     assert ended(peer)
     assert bench.stats.streams_closed == {"write_error": 1}
     assert bench.stats.outbox_bytes == 0
-    assert bench.stats.messages_dropped["closed"] == 1
+    assert bench.stats.messages_dropped["closed"] == 2
 
 
 def test_a_keepalive_that_the_socket_does_not_take_waits(bench: Bench) -> None:
@@ -219,9 +222,11 @@ def test_a_farewell_that_nobody_takes_is_given_up(bench: Bench) -> None:
     stream, peer = bench.backlogged()
     stream.close(CloseReason.EXPIRED)
     assert len(bench.registry.farewells) == 1
+    assert bench.stats.messages_dropped["closed"] == 0
     bench.clock.advance(2)
     bench.registry.tick()
     assert len(bench.registry.farewells) == 0
+    assert bench.stats.messages_dropped["closed"] == 1, "it was half written"
     assert set(received(peer)) <= set(b"data: xxx\nid: e-1")
     assert ended(peer)
 
@@ -285,6 +290,26 @@ def test_conflate_keeps_the_newest_of_a_key(bench: Bench) -> None:
     bench.publish("no key")
     assert texts(drained(stream, peer))[1:] == ["3", "no key"]
     assert bench.stats.messages_dropped == {"conflate": 2}
+
+
+@pytest.mark.parametrize("bounds", [Bounds(60 * SMALL, 10.0, SlowPolicy.CONFLATE)])
+def test_every_message_is_delivered_or_dropped_when_a_batch_is_too_much(bench: Bench) -> None:
+    stream, peer = bench.backlogged()
+    prices = ["1", "2", "y" * 50 * SMALL, "never looked at", "nor this"]
+    stream.backlog(Batch([bench.message(price, key="price") for price in prices]), 0)
+    assert bench.stats.streams_closed == {"slow": 1}
+    drained(stream, peer)
+    assert stream.sent == 1
+    assert bench.stats.messages_dropped == {"conflate": 2, "closed": 3}
+    assert bench.stats.outbox_bytes == 0
+
+
+@pytest.mark.parametrize("bounds", [Bounds(60 * SMALL, 10.0, SlowPolicy.CONFLATE)])
+def test_a_drop_is_put_down_to_the_policy_that_made_it(bench: Bench) -> None:
+    bench.backlogged()
+    bench.registry.bounds = Bounds(60 * SMALL, 10.0, SlowPolicy.DROP_OLDEST)
+    bench.publish("1", "2", key="price")
+    assert bench.stats.messages_dropped == {"conflate": 1}
 
 
 def test_stray_bytes_are_thrown_away_and_the_end_is_noticed(bench: Bench) -> None:

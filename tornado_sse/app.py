@@ -24,7 +24,7 @@ REAL_TIME = Clocks(time.monotonic, time.time)
 
 
 class EventServer(Node):
-    """One node with its routes: everything but the sockets that listen. To be used on one event loop.
+    """One node with its routes: everything but the sockets that listen. To be made behind any fork, and used on one event loop.
 
     `broker` None: the one that the settings name. `clocks` are for tests. Raises KeyProblem for keys that are no good.
     """
@@ -45,4 +45,6 @@ def _memory_broker(settings: Settings, clock: Callable[[], float]) -> MemoryBrok
     history = History(
         size=settings.history_size, ttl=settings.history_ttl, max_bytes=settings.history_bytes, clock=clock
     )
-    return MemoryBroker(history, idempotency_window=settings.idempotency_window, clock=clock)
+    return MemoryBroker(
+        history, idempotency_window=settings.idempotency_window, idempotency_keys=settings.idempotency_keys, clock=clock
+    )

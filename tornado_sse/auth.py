@@ -108,9 +108,12 @@ class Authenticator:
             self._remember(token, verified)
         return verified.principal
 
-    def reload(self, keys: KeyRing) -> None:
-        """Take new keys, and forget what the old ones have verified."""
+    def reload(self, keys: KeyRing, *, issuer: str | None, audience: str | None, leeway: float) -> None:
+        """Take new keys and new terms, and forget what was verified by the old ones."""
         self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway = leeway
         self.forget()
 
     def forget(self) -> None:

@@ -139,6 +139,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(65536, ge=1, description="Bytes of one message's data.")
     max_batch_items: int = Field(10000, ge=1, description="Messages in one publish request.")
     max_body_bytes: int = Field(8388608, ge=1, description="Bytes of one request's body.")
+    idempotency_keys: int = Field(100_000, ge=1, description="Keys remembered; beyond them the oldest go first.")
     idempotency_window: float = Field(120, ge=0, description="Seconds that a repeated key is a duplicate; 0: never.")
 
     outbox_bytes: int = Field(262144, ge=1, description="Bytes that may wait for one slow stream.")
@@ -152,7 +153,7 @@ class Settings(BaseSettings):
     disconnect_hold: float = Field(60, ge=0, description="Seconds a disconnected session is kept out by 204; 0: none.")
     compression: bool = Field(default=False, description="Whether streams are compressed for clients that accept gzip.")
     tcp_user_timeout: float = Field(
-        30, ge=0, description="Seconds until a peer gone silent is dropped; 0: the kernel decides."
+        30, ge=0, description="Seconds a peer may take in nothing that was sent; 0: the kernel decides."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
@@ -185,6 +186,14 @@ class Settings(BaseSettings):
         if value == "" and type(None) in get_args(annotation):
             return None
         return value
+
+    @field_validator("tcp_user_timeout")
+    @classmethod
+    def _above_the_outbox_age(cls, seconds: float, info: ValidationInfo) -> float:
+        age = info.data.get("outbox_age", 0)
+        if 0 < seconds < age:
+            raise ValueError(f"0, or at least outbox_age ({age:g}): the kernel would end a slow stream before we do")
+        return seconds
 
     @field_validator("admin_port")
     @classmethod

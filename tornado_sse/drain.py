@@ -16,7 +16,7 @@ SHARE = 0.9
 def closed_by(total: int, elapsed: float, duration: float) -> int:
     """Tell how many of `total` streams are to be closed `elapsed` seconds into a drain of `duration` seconds."""
     share = duration * SHARE
-    return total if elapsed >= share else int(total * elapsed / share)
+    return total if elapsed >= share else min(total, int(total * elapsed / share) + 1)
 
 
 async def drain(registry: Registry, duration: float, clock: Callable[[], float]) -> None:

@@ -5,21 +5,21 @@ bytes at once (`send`), and that keeps what is left over (`backlog`).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
 from tornado_sse.event import Encoding
 from tornado_sse.hub import Hub, Subscriber
 from tornado_sse.message import Batch, Message
-from tornado_sse.outbox import Outbox
+from tornado_sse.outbox import WRITE_SIZE, Outbox
 from tornado_sse.stats import Stats
 
 SLICE = 0.004
 """Seconds of planning and writing before the loop gets its turn."""
 
 STRIDE = 32
-"""Writes between two looks at the clock."""
+"""Writes between two looks at the clock, while sockets take everything at once."""
 
 
 class Target(Subscriber, Protocol):
@@ -103,68 +103,73 @@ class Fanout(Generic[T]):
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
-        shares: dict[T, list[Message]] = {}
+        shares: dict[T, list[list[Message]]] = {}
         self._planned_at = self._clock()
         while self._pending and (not self._planned or self._clock() < deadline):
             run = self._take_run()
             streams = self._hub.matching(run[0].topics)
-            if not shares and not self._pending:
+            if not shares and (not self._pending or self._pending[0].topics == run[0].topics):
                 self._job.append((Batch(run), iter(list(streams))))
                 return
             for stream in streams:
-                shares.setdefault(stream, []).extend(run)
+                shares.setdefault(stream, []).append(run)
         self._job.extend(_parts(shares))
 
     def _take_run(self) -> list[Message]:
+        """Take the messages that go to the same topics, of about one write at most."""
         first = self._pending.popleft()
-        run = [first]
-        while self._pending and self._pending[0].topics == first.topics:
+        run, size = [first], len(first.frame.chunk)
+        while size < WRITE_SIZE and self._pending and self._pending[0].topics == first.topics:
             run.append(self._pending.popleft())
+            size += len(run[-1].frame.chunk)
         self._planned.extend(run)
         return run
 
     def _write_until(self, deadline: float) -> bool:
         while self._job:
             batch, streams = self._job[0]
-            if self._write(batch, streams) < STRIDE:
+            if self._write(batch, streams, deadline):
                 self._job.popleft()
             if self._job and self._clock() >= deadline:
                 return False
         return True
 
-    def _write(self, batch: Batch, streams: Iterator[T]) -> int:
+    def _write(self, batch: Batch, streams: Iterator[T], deadline: float) -> bool:
+        """Write to the next streams; return whether there are no more."""
         # The hot path: what stands in this loop is paid for every delivery. `send` is fetched before it is called, for
-        # the interpreter is quick to read a slot but slow to call one.
+        # the interpreter is quick to read a slot but slow to call one. A backlog takes far longer than the clock.
         count = len(batch.messages)
         encoding, payload = Encoding.CHUNKED, batch.payload(Encoding.CHUNKED)
         size = len(payload)
-        sent_bytes = left = 0
-        stride = list(islice(streams, STRIDE))
-        for stream in stride:
-            if stream.outbox is not None:
-                left += 1
-                stream.backlog(batch, 0)
-                continue
-            if stream.encoding is not encoding:
-                encoding = stream.encoding
-                payload = batch.payload(encoding)
-                size = len(payload)
-            send = stream.send
-            try:
-                sent = send(payload)
-            except OSError as error:
-                left += 1
-                stream.send_failed(batch, error)
-                continue
-            sent_bytes += sent
-            if sent == size:
-                stream.sent += count
+        sent_bytes = whole = left = 0
+        is_late = False
+        for stream in islice(streams, STRIDE):
+            if stream.outbox is None:
+                if stream.encoding is not encoding:
+                    encoding = stream.encoding
+                    payload = batch.payload(encoding)
+                    size = len(payload)
+                send = stream.send
+                try:
+                    sent = send(payload)
+                except OSError as error:
+                    stream.send_failed(batch, error)
+                else:
+                    sent_bytes += sent
+                    if sent == size:
+                        stream.sent += count
+                        whole += 1
+                        continue
+                    stream.backlog(batch, sent)
             else:
-                left += 1
-                stream.backlog(batch, sent)
-        self._stats.messages_delivered += count * (len(stride) - left)
+                stream.backlog(batch, 0)
+            left += 1
+            is_late = self._clock() >= deadline
+            if is_late:
+                break
+        self._stats.messages_delivered += count * whole
         self._stats.bytes_sent += sent_bytes
-        return len(stride)
+        return whole + left < STRIDE and not is_late
 
     def _finish(self) -> None:
         now = self._clock()
@@ -177,11 +182,25 @@ class Fanout(Generic[T]):
             self._afterwards.popleft()[1]()
 
 
-def _parts(shares: dict[T, list[Message]]) -> Iterator[tuple[Batch, Iterator[T]]]:
-    """Gather the streams that get the very same messages, so that they share the bytes."""
-    groups: dict[tuple[int, ...], tuple[list[Message], list[T]]] = {}
-    for stream, messages in shares.items():
-        key = tuple([message.sequence for message in messages])
-        groups.setdefault(key, (messages, []))[1].append(stream)
-    for messages, streams in groups.values():
-        yield Batch(messages), iter(streams)
+def _parts(shares: dict[T, list[list[Message]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
+    """Gather the streams that get the very same runs of messages, so that they share the bytes."""
+    groups: dict[tuple[int, ...], tuple[list[list[Message]], list[T]]] = {}
+    for stream, runs in shares.items():
+        key = tuple([run[0].sequence for run in runs])
+        groups.setdefault(key, (runs, []))[1].append(stream)
+    for runs, streams in groups.values():
+        for batch in _batches(chain.from_iterable(runs)):
+            yield batch, iter(streams)
+
+
+def _batches(messages: Iterable[Message]) -> Iterator[Batch]:
+    """Part messages into writes of about `WRITE_SIZE` bytes."""
+    batch: list[Message] = []
+    size = 0
+    for message in messages:
+        if size >= WRITE_SIZE:
+            yield Batch(batch)
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message.frame.chunk)
+    yield Batch(batch)

@@ -28,6 +28,10 @@ _READERS: dict[str, Callable[[dict[str, Any]], object]] = {
 }  # no "oct": whoever could read a secret in a public document could sign with it
 
 
+PATIENCE = 1.5
+"""Of the time that a fetch has, in case it does not end by itself: two timers of one length would race."""
+
+
 class Answer(NamedTuple):
     """What the server said: HTTP status and body."""
 
@@ -114,7 +118,7 @@ class Jwks:
 
     async def _update(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout * PATIENCE):
                 answer = await self._fetch(self._url)
             self._adopt(read_key_set(answer))
         except Exception as problem:  # noqa: BLE001 - whatever the server does, the last good keys stay in use

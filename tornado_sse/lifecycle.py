@@ -19,8 +19,8 @@ from tornado_sse.log import logger
 
 AT_START = (
     *("host", "port", "admin_host", "admin_port", "reuse_port", "dev", "log_level", "log_format"),
-    *("jwks_url", "jwt_issuer", "jwt_audience", "jwt_leeway", "keepalive", "retry", "disconnect_hold"),
-    *("history_size", "history_ttl", "history_bytes", "idempotency_window"),
+    *("jwks_url", "keepalive", "retry", "disconnect_hold"),
+    *("history_size", "history_ttl", "history_bytes", "idempotency_window", "idempotency_keys"),
 )
 """Settings that are read when the process starts, and that a reload does not change."""
 

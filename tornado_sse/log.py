@@ -79,7 +79,8 @@ def _route_standard_library(start: list[Processor], render: Processor, least: in
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(least)
-    logging.getLogger("tornado.access").setLevel(max(least, logging.WARNING))
+    for name in ("tornado.access", "tornado.general"):  # a refused or malformed request is counted, not logged
+        logging.getLogger(name).setLevel(max(least, logging.WARNING))
 
 
 def _console_renderer() -> structlog.dev.ConsoleRenderer:

@@ -71,15 +71,16 @@ class Minter:
             raise BadRequest(f"the user and the channels are too long for an id of {MINTED_CHARS} characters")
         return Minted(session_id, user, expires_at)
 
-    def open(self, session_id: str) -> Principal | None:
+    def open(self, session_id: str, *, expired_too: bool = False) -> Principal | None:
         """Give the principal that an id stands for, or None if it doesn't look minted.
 
-        Raises Unauthorized (EXPIRED; SESSION for one that isn't ours or was changed). It may subscribe, and no more.
+        It may subscribe, and no more. With `expired_too` the id is no credential, and only tells whose session it is.
+        Raises Unauthorized (EXPIRED; SESSION for one that isn't ours or was changed).
         """
         if not looks_minted(session_id):
             return None
         principal = self._read(session_id)
-        if principal.expires_at <= self._clock():
+        if not expired_too and principal.expires_at <= self._clock():
             raise Unauthorized(AuthFailure.EXPIRED, "the session has expired")
         return replace(principal, session=session_id, scopes=frozenset({Scope.SUBSCRIBE}))
 

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-import msgspec
 from tornado.ioloop import PeriodicCallback
 
 from tornado_sse.admission import Caps, UserCapPolicy
@@ -23,7 +22,7 @@ from tornado_sse.metrics import NodeCollector, prometheus_registry
 from tornado_sse.minting import Minted, Minter
 from tornado_sse.outbox import Bounds
 from tornado_sse.publisher import Publisher, Receipt
-from tornado_sse.publishing import BadItem, Item, Limits, make_draft
+from tornado_sse.publishing import BadItem, Limits, read_fields
 from tornado_sse.registry import Clocks, Registry, Timing
 from tornado_sse.ring import SLOTS
 from tornado_sse.stats import Stats
@@ -41,6 +40,7 @@ class Node:
         self.clocks = clocks
         self.stats = Stats()
         self.started = False
+        self._starting = asyncio.Lock()
         self.draining = False
         self.registry = Registry(
             _bounds(settings),
@@ -75,15 +75,16 @@ class Node:
 
     async def start(self) -> None:
         """Join the running event loop. The handlers and `publish` do so by themselves when they are first used."""
-        if self.started:
-            return
-        self.started = True
-        self.registry.on_ended = self._unsubscribe
-        await self.broker.start(self.registry.deliver, self._obey)
-        self.registry.epoch = self.broker.epoch
-        self.registry.poller.start()
-        self._ticked = self.clocks.monotonic()
-        self._ticker.start()
+        async with self._starting:
+            if self.started:
+                return
+            self.registry.on_ended = self._unsubscribe
+            await self.broker.start(self.registry.deliver, self._obey)
+            self.registry.epoch = self.broker.epoch
+            self.registry.poller.start()
+            self._ticked = self.clocks.monotonic()
+            self._ticker.start()
+            self.started = True
         if self._jwks:
             await self._jwks.warm()
 
@@ -116,10 +117,9 @@ class Node:
         `to` is `"all"`, `{"user": U}`, `{"user": U, "session": S}`, `{"channel": C}`, or a list of these. A `data`
         that is a string goes as it is, anything else as JSON. Raises BadRequest, or Unavailable: then it is not sent.
         """
-        text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
-        item = Item(to, msgspec.Raw(), event, idempotency_key, ttl, key)
+        fields = {"to": to, "event": event, "idempotencyKey": idempotency_key, "ttl": ttl, "key": key}
         try:
-            draft = make_draft(item, text, self.limits)
+            draft = read_fields(fields, data, self.limits)
         except BadItem as bad:
             self.publisher.count_invalid()
             raise BadRequest(str(bad)) from bad
@@ -141,9 +141,12 @@ class Node:
         """End all streams of a user on every node. Their tokens stay good: that is for the issuer to end."""
         await self.broker.announce(Disconnect(user, revoked=True))
 
-    def open_minted(self, session_id: str) -> Principal | None:
-        """Return whom a minted session id stands for; None if it is none. Raises Unauthorized."""
-        return self._minter.open(session_id) if self._minter else None
+    def open_minted(self, session_id: str, *, expired_too: bool = False) -> Principal | None:
+        """Return whom a minted session id stands for; None if it is none. Raises Unauthorized.
+
+        `expired_too` is for where another credential is at hand, and the id's own time no longer matters.
+        """
+        return self._minter.open(session_id, expired_too=expired_too) if self._minter else None
 
     def mint(self, user: str, ttl: float | None = None, channels: Sequence[str] = ()) -> Minted:
         """Mint a session id, good for `ttl` seconds (None: the setting's). Raises BadRequest; 501 without a secret."""
@@ -155,7 +158,9 @@ class Node:
         """Take new keys and limits; open streams stay. Raises KeyProblem, then all stays as it was."""
         keys = self._keys(settings)
         minter = _minter(settings, self.clocks.wall)
-        self.authenticator.reload(keys)
+        self.authenticator.reload(
+            keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience, leeway=settings.jwt_leeway
+        )
         self._minter = minter
         self._apply_limits(settings)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tornado_sse.event import Encoding, Frame
 from tornado_sse.message import Message
+from tornado_sse.topic import Topic
 
 WRITE_SIZE = 65536
 """Bytes handed to the socket at once, about."""
@@ -38,10 +39,6 @@ class Bounds:
     policy: SlowPolicy
 
 
-class Overflow(Exception):
-    """The backlog is over a bound, and the policy is to end the stream."""
-
-
 class Dropped(NamedTuple):
     """What a step threw away: `messages`, and how many holes of the stream are `gaps` told for the first time."""
 
@@ -49,14 +46,53 @@ class Dropped(NamedTuple):
     gaps: int = 0
 
 
-class _Entry:
-    __slots__ = ("data", "live_since", "lost", "message")
+class Overflow(Exception):
+    """The backlog is over a bound, and the policy is to end the stream. Until then the step threw `dropped` away."""
 
-    def __init__(self, data: bytes, message: Message | None = None, live_since: float | None = None) -> None:
-        self.data = data
+    def __init__(self, dropped: Dropped) -> None:
+        super().__init__()
+        self.dropped = dropped
+
+
+_NOTHING = Dropped()
+
+
+class _Entry:
+    __slots__ = ("data", "live_since", "lost", "message", "size")
+
+    def __init__(
+        self, data: bytes | Frame, message: Message | None = None, live_since: float | None = None, size: int = 0
+    ) -> None:
+        self.data = data  # a frame is encoded when its turn comes: a form of its own costs memory only then
         self.message = message
         self.live_since = live_since  # None: not live, so it counts for nothing and stays
+        self.size = size  # what counts against the bound in bytes
         self.lost: tuple[int, int] | None = None  # a gap notice: first and last sequence dropped
+
+    def encoded(self, encoding: Encoding) -> bytes:
+        if isinstance(self.data, Frame):
+            self.data = self.data.encoded(encoding)
+        return self.data
+
+    def kill(self) -> None:
+        """Leave nothing of a live message: it stays in its place, for taking it out of the middle costs a walk."""
+        self.data, self.message, self.size = b"", None, 0
+
+    @property
+    def is_dead(self) -> bool:
+        return self.message is None and self.live_since is not None
+
+
+_Key = tuple[str, tuple[Topic, ...]]
+
+
+def _key(entry: _Entry) -> _Key | None:
+    message = entry.message
+    return None if message is None or message.key is None else (message.key, message.topics)
+
+
+def _past(item: bytes | Message) -> _Entry:
+    return _Entry(item) if isinstance(item, bytes) else _Entry(item.frame, item)
 
 
 class Outbox:
@@ -67,13 +103,16 @@ class Outbox:
     """
 
     __slots__ = (
-        "_bounds",
+        "_dead",
         "_encoding",
         "_entries",
         "_live_from",
         "_moved_at",
+        "_newest",
         "_offset",
+        "_past",
         "_tell_gap",
+        "bounds",
         "bytes",
         "floor",
         "held",
@@ -82,10 +121,13 @@ class Outbox:
     def __init__(
         self, bounds: Bounds, encoding: Encoding, now: float, tell_gap: Callable[[int, int], Frame], floor: int = 0
     ) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self._encoding = encoding
         self._tell_gap = tell_gap
         self._entries: deque[_Entry] = deque()
+        self._past = 0  # entries at the front that are not to be searched for live messages
+        self._dead = 0  # entries whose message was conflated; never the first one
+        self._newest: dict[_Key, _Entry] = {}  # of each key, if conflating
         self._offset = 0  # bytes of the first entry that are already gone
         self._moved_at = now
         self._live_from = now
@@ -94,36 +136,34 @@ class Outbox:
         self.held = True
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) - self._dead
 
     def release(self, past: Iterable[bytes | Message], floor: int) -> None:
         """Put the past, notices and messages in order, before what came in meanwhile, and let it all leave."""
         self.floor = floor
-        live = [entry for entry in self._entries if self._outlives(entry, floor)]
-        self._entries = deque(self._past(item) for item in past)
-        self._entries.extend(live)
-        self.bytes = sum(len(entry.data) for entry in live if entry.live_since is not None)
+        waited, self._entries = self._entries, deque(_past(item) for item in past)
+        self._past = len(self._entries)
+        self._dead = self.bytes = 0
+        for entry in waited:
+            if self._outlives(entry, floor):
+                self._entries.append(entry)
+                self.bytes += entry.size
+            else:
+                self._forget(entry)
         self.held = False
 
     def _outlives(self, entry: _Entry, floor: int) -> bool:
         if entry.message is not None:
             return entry.message.sequence > floor
         if entry.lost is None:
-            return True
+            return not entry.is_dead
         first, last = entry.lost
         if first <= floor < last:  # the past holds again what was dropped here, up to the floor
             self._set_gap(entry, floor + 1, last)
         return last > floor
 
-    def _past(self, item: bytes | Message) -> _Entry:
-        return _Entry(item) if isinstance(item, bytes) else _Entry(item.frame.encoded(self._encoding), item)
-
-    def notice(self, frame: Frame) -> None:
-        """Queue a notice of the server: never dropped, outside the bounds."""
-        self._entries.append(_Entry(frame.encoded(self._encoding)))
-
-    def raw(self, data: bytes) -> None:
-        """Queue bytes that are no frame, such as the end of the body."""
+    def notice(self, data: bytes) -> None:
+        """Queue bytes of the server's own, a notice or the end of the body: never dropped, outside the bounds."""
         self._entries.append(_Entry(data))
 
     def push(self, message: Message, now: float, sent: int = 0) -> Dropped:
@@ -132,90 +172,109 @@ class Outbox:
         Raises Overflow when that is over the bounds and the policy ends the stream.
         """
         if message.sequence <= self.floor:
-            return Dropped()
-        dropped = self._conflate(message) if self._bounds.policy is SlowPolicy.CONFLATE else Dropped()
-        entry = _Entry(message.frame.encoded(self._encoding), message, now)
+            return _NOTHING
+        entry = _Entry(message.frame, message, now, len(message.frame.encoded(self._encoding)))
         self._entries.append(entry)
         self._offset += sent
-        self.bytes += len(entry.data)
-        if self.bytes <= self._bounds.max_bytes:
+        self.bytes += entry.size
+        dropped = self._conflate(entry) if self.bounds.policy is SlowPolicy.CONFLATE else _NOTHING
+        if self.bytes <= self.bounds.max_bytes:
             return dropped
-        if self._bounds.policy is not SlowPolicy.DROP_OLDEST:
-            raise Overflow
-        return self._drop_while(lambda _: self.bytes > self._bounds.max_bytes)
+        if self.bounds.policy is not SlowPolicy.DROP_OLDEST:
+            raise Overflow(dropped)
+        return self._drop_while(lambda _: self.bytes > self.bounds.max_bytes)
 
     def expire(self, now: float) -> Dropped:
         """Hold the backlog against the bound in age. Raises Overflow as `push` does, or when the past does not move."""
         if self.held or not self._entries:
-            return Dropped()
-        first, oldest = self._entries[0], now - self._bounds.max_age
+            return _NOTHING
+        first, oldest = self._entries[0], now - self.bounds.max_age
         is_live = first.live_since is not None or first.lost is not None
-        if is_live and self._bounds.policy is SlowPolicy.DROP_OLDEST:
+        if is_live and self.bounds.policy is SlowPolicy.DROP_OLDEST:
             return self._drop_while(lambda since: max(since, self._live_from) <= oldest)
         since = self._moved_at if first.live_since is None else max(first.live_since, self._live_from)
         if since <= oldest:
-            raise Overflow
-        return Dropped()
+            raise Overflow(_NOTHING)
+        return _NOTHING
 
     def pending(self) -> bytes:
         """Return the next bytes to write; empty: nothing may leave now."""
         if self.held or not self._entries:
             return b""
-        first = self._entries[0].data[self._offset :]
-        parts, size = [first], len(first)
-        for index in range(1, len(self._entries)):
-            if size >= WRITE_SIZE:
-                break
-            data = self._entries[index].data
+        parts, size = [], -self._offset
+        for entry in self._entries:
+            data = entry.encoded(self._encoding)
             parts.append(data)
             size += len(data)
-        return first if len(parts) == 1 else b"".join(parts)
+            if size >= WRITE_SIZE:
+                break
+        parts[0] = parts[0][self._offset :]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def wrote(self, count: int, now: float) -> int:
         """Take off what the socket took; return the number of messages that went out whole with it."""
         self._moved_at = now if count else self._moved_at
         self._offset += count
         messages = 0
-        while self._entries and self._offset >= len(self._entries[0].data):
+        while self._entries and self._offset >= len(self._entries[0].encoded(self._encoding)):
             entry = self._entries.popleft()
-            self._offset -= len(entry.data)
+            self._offset -= len(entry.encoded(self._encoding))
+            self._past = max(self._past - 1, 0)
+            self._dead -= entry.is_dead
+            self.bytes -= entry.size
             if entry.live_since is None:
                 self._live_from = now
-            else:
-                self.bytes -= len(entry.data)
+            self._forget(entry)
             messages += entry.message is not None
         return messages
 
-    def cut(self) -> int:
-        """Throw all away but the rest of what is half written; return the number of messages lost to this stream.
+    def cut(self, *, keep_begun: bool) -> int:
+        """Throw all away, maybe but the rest of what is half written; return the number of messages lost.
 
         That rest counts for nothing any more: whoever lets go of the outbox leaves no bytes behind.
         """
-        keep = 1 if self._offset else 0
+        keep = 1 if self._offset and keep_begun else 0
         lost = 0
         while len(self._entries) > keep:
             lost += self._entries.pop().message is not None
         for entry in self._entries:
-            entry.live_since = None
-        self.bytes = 0
+            entry.live_since, entry.size = None, 0
+        self._offset *= keep
+        self._newest.clear()
+        self.bytes = self._dead = self._past = 0
         return lost
 
-    def _conflate(self, message: Message) -> Dropped:
-        if message.key is None:
-            return Dropped()
-        for index, entry in enumerate(self._entries):
-            old = entry.message
-            if old is None or entry.live_since is None or (index == 0 and self._offset):
-                continue
-            if (old.key, old.topics) == (message.key, message.topics):
-                del self._entries[index]
-                self.bytes -= len(entry.data)
-                return Dropped(messages=1)
-        return Dropped()
+    def _conflate(self, entry: _Entry) -> Dropped:
+        key = _key(entry)
+        if key is None:
+            return _NOTHING
+        old = self._newest.get(key)
+        self._newest[key] = entry
+        if old is None or (self._offset and old is self._entries[0]):
+            return _NOTHING
+        self.bytes -= old.size
+        old.kill()
+        self._dead += 1
+        self._bury()
+        return Dropped(messages=1)
+
+    def _bury(self) -> None:
+        """Let go of the dead at the front, whose turn it would be, and of all when they outnumber the living."""
+        while self._entries[0].is_dead:
+            self._entries.popleft()
+            self._dead -= 1
+        if 2 * self._dead > len(self._entries):
+            self._entries = deque(entry for entry in self._entries if not entry.is_dead)
+            self._dead = 0
+
+    def _forget(self, entry: _Entry) -> None:
+        key = _key(entry)
+        if key is not None and self._newest.get(key) is entry:
+            del self._newest[key]
 
     def _drop_while(self, wanted: Callable[[float], bool]) -> Dropped:
         messages = gaps = 0
-        index = 1 if self._offset else 0
+        index = max(self._past, 1 if self._offset else 0)
         while index < len(self._entries) - 1:
             entry = self._entries[index]
             if entry.message is None or entry.live_since is None:
@@ -224,7 +283,7 @@ class Outbox:
             if not wanted(entry.live_since):
                 break
             del self._entries[index]
-            self.bytes -= len(entry.data)
+            self.bytes -= entry.size
             messages += 1
             gaps += self._note_gap(index, entry.message.sequence)
         return Dropped(messages, gaps)

@@ -101,6 +101,17 @@ def _try_read(raw: bytes, limits: Limits) -> Draft | BadItem:
         return bad
 
 
+def read_fields(fields: dict[str, object], data: object, limits: Limits) -> Draft:
+    """Read a message that comes from within the process, by the same rules. Raises BadItem."""
+    try:
+        text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
+        return make_draft(msgspec.convert({**fields, "data": msgspec.Raw()}, Item), text, limits)
+    except BadItem:
+        raise
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadItem(_explain(error)) from error
+
+
 def make_draft(item: Item, data: str, limits: Limits) -> Draft:
     """Check what a type can't say. Raises BadItem."""
     if item.event is not None and (problem := event.name_problem(item.event)):

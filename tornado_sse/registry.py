@@ -24,6 +24,7 @@ from tornado_sse.ring import Ring
 from tornado_sse.sessions import Sessions
 from tornado_sse.stats import Stats
 from tornado_sse.stream import Stream
+from tornado_sse.topic import allows
 
 EXPIRY_WARNING = 30.0
 """Seconds before its token's end that a stream is warned."""
@@ -111,9 +112,16 @@ class Registry:
         """Take messages from the broker."""
         self.fanout.deliver(messages)
 
-    def refresh(self, user: str, session: str, expires_at: float) -> float | None:
-        """Lengthen the session's streams, if that is what it does; return their end, None if there are no streams."""
-        streams = self.hub.session(user, session)
+    def refresh(self, user: str, session: str, allowed: Collection[str], expires_at: float) -> float | None:
+        """Lengthen those streams of the session that ask for `allowed` channels (names or patterns) alone.
+
+        Return the last end of these, which is never earlier than it was; None if there are no such streams.
+        """
+        streams = [
+            stream
+            for stream in self.hub.session(user, session)
+            if all(allows(allowed, channel) for channel in stream.channels)
+        ]
         for stream in streams:
             stream.expires_at = max(stream.expires_at, expires_at)
             self._schedule_expiry(stream)

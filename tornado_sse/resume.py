@@ -11,6 +11,9 @@ from tornado_sse.message import Message
 from tornado_sse.notices import GapReason
 from tornado_sse.position import Position, parse
 
+NOWHERE = "0"
+"""A last event id that is no position, and never will be: who comes with it is told of a gap."""
+
 
 class ResumeResult(StrEnum):
     """How a resume went; the metric label."""
@@ -34,6 +37,11 @@ class Request:
     def resuming(self) -> bool:
         """Whether the client comes back, rather than for the first time."""
         return self.text is not None or self.gap is not None
+
+    @property
+    def debt(self) -> str | None:
+        """The last event id to send a client away with that was given nothing, so that it is still owed the same."""
+        return NOWHERE if self.text is None and self.gap else self.text
 
 
 def read(last_event_id: str | None, epoch: str) -> Request:

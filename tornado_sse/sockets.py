@@ -8,24 +8,24 @@ from tornado.iostream import IOStream
 
 MILLISECONDS = 1000
 
+UNSENT = 32768
+"""Bytes that the kernel takes for one connection ahead of what it may send, more or less; the rest waits in the outbox.
 
-def adopt(stream: IOStream, user_timeout: float) -> socket.socket | None:
-    """Take a connection over from Tornado, which forgets it; None if the client is gone, or no descriptor is left.
+By itself it takes megabytes: the bounds of an outbox mean what they say only if what waits does so there.
+"""
 
-    The connection lives on in a duplicate of its descriptor. `user_timeout` in seconds is how long sent bytes may go
-    unacknowledged before the kernel gives the peer up (RFC 5482); 0: as long as it would by itself.
+
+def duplicate(stream: IOStream, user_timeout: float) -> socket.socket:
+    """Duplicate the descriptor of an open connection, so that it lives on when Tornado closes its own.
+
+    `user_timeout` in seconds is how long sent bytes may go unacknowledged before the kernel gives the peer up
+    (RFC 5482); 0: as long as it would by itself. Raises OSError if no descriptor is left.
     """
-    if stream.closed():
-        return None
-    try:
-        connection: socket.socket = stream.socket.dup()
-    except OSError:
-        return None
-    finally:
-        stream.close()
+    connection: socket.socket = stream.socket.dup()
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * MILLISECONDS))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     return connection
 
 

@@ -4,7 +4,7 @@ A stream is open, then ended (nothing more is delivered; a farewell may still be
 """
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -111,16 +111,17 @@ class Stream:
         """Keep what the socket did not take of a batch, after its first `sent` bytes."""
         if self.is_ended:
             return
-        outbox = self._backlog_outbox()
+        outbox, messages = self._backlog_outbox(), iter(batch.messages)
         before = outbox.bytes
         try:
-            dropped = self._push(outbox, batch, sent)
-        except Overflow:
+            self._push(outbox, messages, sent)
+        except Overflow as overflow:
             self._owner.stats.outbox_bytes += outbox.bytes - before
+            self._count(outbox, overflow.dropped)
+            self._lose(sum(1 for _ in messages))
             self.close(CloseReason.SLOW)
             return
         self._owner.stats.outbox_bytes += outbox.bytes - before
-        self._count(dropped)
         if not self._waiting:
             self._flush(outbox)
 
@@ -128,7 +129,8 @@ class Stream:
         """Judge an error of `send`: a full socket makes a backlog, any other ends the stream."""
         if isinstance(error, BlockingIOError):
             self.backlog(batch, 0)
-        else:
+        elif not self.is_ended:
+            self._lose(len(batch.messages))
             self.close(CloseReason.WRITE_ERROR)
 
     def notice(self, frame: Frame) -> None:
@@ -155,7 +157,7 @@ class Stream:
             self.close(CloseReason.SLOW)
             return
         self._owner.stats.outbox_bytes += outbox.bytes - before
-        self._count(dropped)
+        self._count(outbox, dropped)
         if not outbox.held and not len(outbox):
             self._settle(outbox)
 
@@ -165,7 +167,7 @@ class Stream:
             return
         self.is_ended = True
         if self.outbox is not None and (reason is CloseReason.SLOW or not reason.ours or self.outbox.held):
-            self._cut(self.outbox)
+            self._cut(self.outbox, keep_begun=True)
         self._owner.ended(self, reason)
         if not reason.ours:
             self.abandon()
@@ -187,8 +189,7 @@ class Stream:
         if self.is_closed:
             return
         if self.outbox is not None:
-            self._cut(self.outbox)
-            self._owner.stats.outbox_bytes -= self.outbox.bytes  # of the message that was half written
+            self._cut(self.outbox, keep_begun=False)
             self._drop_outbox()
         self._owner.poller.remove(self._socket.fileno())
         with suppress(OSError):  # bytes left unread would turn the close into a reset, which overtakes the farewell
@@ -231,23 +232,19 @@ class Stream:
             self._want_write(wanted=True)
         return self.outbox
 
-    def _push(self, outbox: Outbox, batch: Batch, sent: int) -> Dropped:
+    def _push(self, outbox: Outbox, messages: Iterator[Message], sent: int) -> None:
         now = self._owner.now()
-        messages = gaps = 0
-        for message in batch.messages:
-            size = len(message.frame.encoded(self.encoding))
-            if sent >= size:
+        for message in messages:
+            if sent and sent >= (size := len(message.frame.encoded(self.encoding))):
                 sent -= size
                 self._count_delivered(1)
                 continue
-            dropped = outbox.push(message, now, sent)
-            messages, gaps = messages + dropped.messages, gaps + dropped.gaps
+            self._count(outbox, outbox.push(message, now, sent))
             sent = 0
-        return Dropped(messages, gaps)
 
     def _write(self, data: bytes) -> None:
         if self.outbox is not None:
-            self.outbox.raw(data)
+            self.outbox.notice(data)
             if not self._waiting:
                 self._flush(self.outbox)
             return
@@ -260,7 +257,7 @@ class Stream:
             return
         self._owner.stats.bytes_sent += sent
         if sent < len(data):
-            self._backlog_outbox().raw(data[sent:])
+            self._backlog_outbox().notice(data[sent:])
 
     def _flush(self, outbox: Outbox) -> None:
         stats = self._owner.stats
@@ -301,20 +298,21 @@ class Stream:
             self._waiting = wanted
             self._owner.poller.want_write(self._socket.fileno(), wanted=wanted)
 
-    def _cut(self, outbox: Outbox) -> None:
-        stats = self._owner.stats
+    def _cut(self, outbox: Outbox, *, keep_begun: bool) -> None:
         before = outbox.bytes
-        lost = outbox.cut()
-        stats.outbox_bytes += outbox.bytes - before
-        stats.messages_dropped["closed"] += lost
+        self._lose(outbox.cut(keep_begun=keep_begun))
+        self._owner.stats.outbox_bytes += outbox.bytes - before
+
+    def _lose(self, messages: int) -> None:
+        self._owner.stats.messages_dropped["closed"] += messages
 
     def _count_delivered(self, messages: int) -> None:
         self.sent += messages
         self._owner.stats.messages_delivered += messages
 
-    def _count(self, dropped: Dropped) -> None:
+    def _count(self, outbox: Outbox, dropped: Dropped) -> None:
         stats = self._owner.stats
         if dropped.messages:
-            stats.messages_dropped[self._owner.bounds.policy.value] += dropped.messages
+            stats.messages_dropped[outbox.bounds.policy.value] += dropped.messages
         if dropped.gaps:
             stats.gaps[notices.GapReason.SLOW.value] += dropped.gaps

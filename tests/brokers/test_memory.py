@@ -85,6 +85,18 @@ def test_memory_is_always_up(broker: MemoryBroker) -> None:
     assert broker.health().up
 
 
+def test_of_idempotency_keys_the_oldest_go_first(clock: FakeClock) -> None:
+    history = History(size=3, ttl=60, max_bytes=10**6, clock=clock)
+    broker = MemoryBroker(history, idempotency_window=10, idempotency_keys=2, clock=clock)
+
+    async def publish(*keys: str) -> list[bool]:
+        drafts = [Draft((USER,), "x", idempotency_key=key) for key in keys]
+        return [result.duplicate for result in await broker.publish(drafts)]
+
+    assert asyncio.run(publish("a", "b", "c")) == [False, False, False]
+    assert asyncio.run(publish("b", "c", "a")) == [True, True, False]
+
+
 def test_after_close_nothing_is_taken(broker: MemoryBroker) -> None:
     async def scenario() -> None:
         await broker.close()

@@ -87,3 +87,19 @@ async def test_a_token_that_lives_on_its_leeway_gives_a_stream_for_the_rest_of_i
         clock.advance(3)
         node.server.registry.tick()
         assert (await client.event()).event == "stream-closing"
+
+
+@pytest.mark.gen_test
+async def test_a_reader_that_stalls_is_ended_when_its_outbox_is_full_and_others_have_none() -> None:
+    async with serving(outbox_bytes=131_072) as node:
+        stalled = await node.opened(receive_buffer=65536)
+        healthy = await node.opened("s2")
+        text, published = "x" * 10_000, 0
+        while len(node.streams) == 2:
+            await node.server.publish("all", text)
+            published += len(text)
+            assert await healthy.data() == text
+            assert all(stream.session == "s1" for stream in node.server.registry.backlogged)
+        assert published < 800_000, "by itself the kernel takes megabytes"
+        assert node.server.stats.streams_closed == {"slow": 1}
+        stalled.close()

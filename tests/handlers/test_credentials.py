@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from jwt_support import pem_file, private_key
-from server_support import Clock, Served, serving, token
+from server_support import Clock, Served, bearer, serving, token
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -87,7 +87,17 @@ async def test_a_minted_session_id_is_credential_enough(clock: Clock) -> None:
         assert (await node.ask(f"/sse/connect/{minted}?channel=other", user=None)).status == 403
         clock.advance(61)
         assert await failure(node, f"/sse/connect/{minted}") == "expired"
-        assert await failure(node, f"/sse/connect/{minted}", node.bearer()) == "expired"
+
+
+@pytest.mark.gen_test
+async def test_beside_a_token_it_does_not_matter_whether_a_minted_session_id_has_expired(clock: Clock) -> None:
+    async with serving(clock) as node:
+        minted = node.server.mint("u1", 60).session_id
+        clock.advance(61)
+        assert await status(node, f"/sse/connect/{minted}", node.bearer()) == 200
+        assert await failure(node, f"/sse/connect/{minted}", node.bearer("u2")) == "session"
+        assert await failure(node, f"/sse/connect/{minted}x", node.bearer()) == "session"
+        assert await failure(node, f"/sse/connect/{minted}", bearer(now=clock() - 7200)) == "expired"
 
 
 @pytest.mark.gen_test

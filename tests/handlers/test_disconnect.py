@@ -57,6 +57,18 @@ async def test_a_minted_session_can_be_disconnected_by_nothing_but_its_id() -> N
 
 
 @pytest.mark.gen_test
+async def test_a_minted_session_that_outlived_its_id_can_be_disconnected_with_a_token(clock: Clock) -> None:
+    async with serving(clock) as node:
+        minted = node.server.mint("u1", 60).session_id
+        client = await node.opened(minted)
+        clock.advance(61)
+        assert await disconnect(node, minted, None) == 401
+        assert await disconnect(node, minted, "u2") == 401
+        assert await disconnect(node, minted) == 200
+        assert (await client.rest())[-1].json() == BYE
+
+
+@pytest.mark.gen_test
 async def test_wants_a_credential() -> None:
     async with serving() as node:
         assert await disconnect(node, "s1", None) == 401

@@ -138,3 +138,34 @@ async def test_a_minted_session_is_lengthened_by_a_token_of_its_user(clock: Cloc
         await client.request(f"/sse/connect/{minted}")
         await client.streaming()
         assert await refresh(node, minted, ttl=600) == (200, {"expiresAt": int(clock()) + 600})
+
+
+@pytest.mark.gen_test
+async def test_a_minted_session_is_lengthened_after_its_id_has_expired(clock: Clock) -> None:
+    async with serving(clock) as node:
+        minted = node.server.mint("u1", 60).session_id
+        client = await node.client()
+        await client.request(f"/sse/connect/{minted}")
+        await client.streaming()
+        for _ in range(3):
+            clock.advance(50)
+            assert await refresh(node, minted, ttl=60) == (200, {"expiresAt": int(clock()) + 60})
+        assert (await refresh(node, minted, "u2"))[0] == 401
+        assert len(node.streams) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_token_lengthens_no_stream_whose_channels_it_does_not_allow(clock: Clock) -> None:
+    async with serving(clock) as node:
+        minted = node.server.mint("u1", 60, ["news"]).session_id
+        client = await node.client()
+        await client.request(f"/sse/connect/{minted}?channel=news")
+        await client.streaming()
+        target = f"/sse/sessions/{minted}/refresh"
+        response = await node.ask(target, node.bearer(ttl=600, channels=[]), method="POST")
+        assert response.status == 403
+        message = "the token does not allow the channels of the stream"
+        assert response.json() == {"message": message, "status": "FORBIDDEN"}
+        assert 'error="insufficient_scope"' in response.headers["www-authenticate"]
+        assert [stream.expires_at for stream in node.streams] == [clock() + 60]
+        assert await refresh(node, minted, ttl=600, channels=["news"]) == (200, {"expiresAt": int(clock()) + 600})

@@ -4,7 +4,8 @@ The contract, held by one conformance suite against every broker:
 
 - `publish` gives each draft a position; positions grow with every message of the whole hub, over all topics, and are
   never used twice. It returns once the broker would not lose the message under its own promises, or raises
-  `Unavailable`: never a success that is lost. A draft whose idempotency key was seen within the window is not published
+  `Unavailable`: never a success that is lost. A draft whose idempotency key was seen within the window, and among the
+  keys that are remembered, is not published
   again; its receipt carries the first position.
 - Every message of a topic with interest on this node reaches `deliver` at least once, in the order of positions over
   all topics of the node; what comes twice is dropped by its position before `deliver` sees it.

@@ -16,14 +16,23 @@ _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class MemoryBroker(Broker):
-    """Keeps `history`; a repeated idempotency key within `idempotency_window` seconds is the same message."""
+    """Keeps `history`.
+
+    A repeated idempotency key within `idempotency_window` seconds, and among the last `idempotency_keys`, is the same
+    message.
+    """
 
     def __init__(
-        self, history: History, *, idempotency_window: float, clock: Callable[[], float] = time.monotonic
+        self,
+        history: History,
+        *,
+        idempotency_window: float,
+        idempotency_keys: int = 100_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = "".join(secrets.choice(_BASE36) for _ in range(8))
         self._history = history
-        self._seen: ExpiringDict[str, Position] = ExpiringDict(idempotency_window, clock)
+        self._seen: ExpiringDict[str, Position] = ExpiringDict(idempotency_window, clock, idempotency_keys)
         self._clock = clock
         self._sequence = 0
         self._closed = False

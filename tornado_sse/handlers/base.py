@@ -101,6 +101,10 @@ class BaseHandler(RequestHandler):
             self.set_header("Allow", ", ".join(self.methods()))
         self.finish(msgspec.json.encode({"message": message, "status": status_name(status)}))
 
+    def _request_summary(self) -> str:
+        """Redact what Tornado's access log, or the host application's, says of a request."""
+        return redact(super()._request_summary())
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401 - Tornado's signature
         """Log what nobody foresaw. A refused request is counted, not logged: it could be one of very many."""
         if not isinstance(value, ApiError | HTTPError):
@@ -109,9 +113,6 @@ class BaseHandler(RequestHandler):
 
 class NotFoundHandler(BaseHandler):
     """Every path that is none of ours."""
-
-    def compute_etag(self) -> None:
-        """Go without: nothing here is worth a conditional request."""
 
     def prepare(self) -> None:
         """Answer 404, whatever the method."""

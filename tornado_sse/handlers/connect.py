@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from tornado.iostream import SSLIOStream
+from tornado.iostream import IOStream, SSLIOStream
 
 from tornado_sse import notices, resume
 from tornado_sse.admission import Rejection, UserCapPolicy
@@ -19,9 +19,9 @@ from tornado_sse.hub import topics_of
 from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason
 from tornado_sse.resume import ResumeResult
-from tornado_sse.sockets import adopt, http_date
+from tornado_sse.sockets import duplicate, http_date
 from tornado_sse.stream import Stream
-from tornado_sse.topic import allows, channel_problem
+from tornado_sse.topic import Topic, allows, channel_problem
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
@@ -50,26 +50,31 @@ class ConnectHandler(SessionHandler):
     async def get(self, session_id: str) -> None:
         """Open a stream."""
         principal, channels, address = await self._admit(session_id)
-        if self.server.registry.sessions.is_disconnected(principal.user, session_id):
-            self._answer_disconnected()
-        else:
-            await self._open(principal, session_id, channels, address)
+        if isinstance(self._transport(), SSLIOStream):
+            raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "streams want a proxy in front that ends TLS")
+        topics = list(topics_of(principal.user, session_id, channels))
+        await self.server.broker.subscribe(topics)
+        stream = None
+        try:
+            stream = self._open(principal, session_id, channels, address)
+        finally:
+            if stream is None:
+                self.server.broker.unsubscribe(topics)
+        if stream is not None:
+            await self._begin(stream, topics)
 
     async def head(self, session_id: str) -> None:
         """Answer as `get` would, but open nothing."""
-        principal, _, _ = await self._admit(session_id)
-        if self.server.registry.sessions.is_disconnected(principal.user, session_id):
-            self._answer_disconnected()
+        principal, _, address = await self._admit(session_id)
+        self._check_room(address)
+        if self._answer_disconnected(principal.user, session_id):
             return
         self._set_stream_headers(self._encoding())
         await self.flush()  # before finish would claim a length of 0
 
     async def _admit(self, session_id: str) -> tuple[Principal, tuple[str, ...], str]:
-        server = self.server
-        address = client_address(self.request, server.settings.trusted_proxies)
-        if server.draining:
-            raise Overloaded(Rejection.DRAINING, CloseReason.DRAINING)
-        self._check_caps(address)
+        address = client_address(self.request, self.server.settings.trusted_proxies)
+        self._check_room(address)  # cheaper than a signature
         asked = self._channels()
         principal = await self.session_owner(session_id)
         if not all(allows(principal.channels, name) for name in asked):
@@ -86,46 +91,57 @@ class ConnectHandler(SessionHandler):
                 raise BadRequest(f"channel {problem}")
         return names
 
-    async def _open(self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str) -> None:
+    def _open(self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str) -> Stream | None:
+        """Open the stream, or return None: answered, or gone. Nothing here waits: what was checked holds to the end."""
         server = self.server
-        if isinstance(cast("HTTP1Connection", self.request.connection).stream, SSLIOStream):
-            raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "streams want a proxy in front that ends TLS")
-        topics = list(topics_of(principal.user, session_id, channels))
-        await server.broker.subscribe(topics)
+        self._check_room(address)
+        if self._answer_disconnected(principal.user, session_id):
+            return None
+        if self._transport().closed():
+            self.detach()
+            return None
         try:
-            self._check_caps(address)  # again: others may have come in while the token was being checked
+            connection = duplicate(self._transport(), server.settings.tcp_user_timeout)
+        except OSError as error:
+            raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT) from error
+        try:
             self._make_room(principal.user)
-        except ApiError:
-            server.broker.unsubscribe(topics)
+            stream = server.registry.open(
+                connection,
+                user=principal.user,
+                session=session_id,
+                channels=channels,
+                address=address,
+                encoding=self._encoding(),
+                expires_at=principal.ends_at(server.clocks.wall(), server.settings.jwt_leeway),
+            )
+        except BaseException:
+            connection.close()
             raise
-        encoding = self._encoding()
-        connection = adopt(self.detach(), server.settings.tcp_user_timeout)
-        if connection is None:
-            server.broker.unsubscribe(topics)
-            return
-        stream = server.registry.open(
-            connection,
-            user=principal.user,
-            session=session_id,
-            channels=channels,
-            address=address,
-            encoding=encoding,
-            expires_at=principal.ends_at(server.clocks.wall(), server.settings.jwt_leeway),
-        )
-        request = resume.read(self._last_event_id(), server.broker.epoch)
+        self.detach().close()
+        return stream
+
+    async def _begin(self, stream: Stream, topics: list[Topic]) -> None:
+        broker = self.server.broker
+        request = resume.read(self._last_event_id(), broker.epoch)
         try:
-            past = await server.broker.replay(topics, request.after)
+            past = await broker.replay(topics, request.after)
         except Unavailable:
             stream.close(CloseReason.LIMIT)  # the answer has not begun: the connection ends, and the client comes back
             return
         stream.start(self._beginning(stream, request, past), past.upto)
-        server.stats.connect.observe(self.request.request_time())
+        self.server.stats.connect.observe(self.request.request_time())
 
-    def _check_caps(self, address: str) -> None:
-        registry = self.server.registry
-        if self.server.caps.full(len(registry.hub.streams)):
+    def _transport(self) -> IOStream:
+        return cast("HTTP1Connection", self.request.connection).stream
+
+    def _check_room(self, address: str) -> None:
+        server = self.server
+        if server.draining:
+            raise Overloaded(Rejection.DRAINING, CloseReason.DRAINING)
+        if server.caps.full(len(server.registry.hub.streams)):
             raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT)
-        if self.server.caps.address_full(registry.addresses[address]):
+        if server.caps.address_full(server.registry.addresses[address]):
             raise TooManyStreams(Rejection.ADDRESS)
 
     def _make_room(self, user: str) -> None:
@@ -187,10 +203,14 @@ class ConnectHandler(SessionHandler):
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         return head + GZIP_HEADER if encoding is Encoding.GZIP else head
 
-    def _answer_disconnected(self) -> None:
+    def _answer_disconnected(self, user: str, session_id: str) -> bool:
+        """Answer 204 if the session was disconnected on purpose, and tell whether it was."""
+        if not self.server.registry.sessions.is_disconnected(user, session_id):
+            return False
         self.server.stats.connects_rejected[Rejection.DISCONNECTED.value] += 1
         self.set_status(HTTPStatus.NO_CONTENT)
         self.clear_header("Content-Type")
+        return True
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:  # noqa: ANN401 - Tornado's signature
         """Count those turned away, and send those away softly who can be."""
@@ -205,7 +225,7 @@ class ConnectHandler(SessionHandler):
     def _shed(self, reason: CloseReason) -> None:
         """Send away softly: EventSource would give up for good on a 503, but comes back after an end."""
         self._set_stream_headers(Encoding.CHUNKED)
-        position = resume.read(self._last_event_id(), self.server.registry.epoch).text
+        position = resume.read(self._last_event_id(), self.server.registry.epoch).debt
         self.finish(notices.closing(reason, self.server.registry.retry(), position=position).body)
 
 

@@ -14,10 +14,10 @@ class SessionHandler(BaseHandler):
         """Return the user whom the session belongs to, who is the one that asks. Raises Unauthorized or Forbidden.
 
         In this order: the Authorization header, the session id itself if it was minted, the cookie (then the browser
-        must vouch for the page), the query if that is switched on.
+        must vouch for the page), the query if that is switched on. A minted id beside a token only says whose it is.
         """
         token = self._token(session_id)
-        minted = self.server.open_minted(session_id)
+        minted = self.server.open_minted(session_id, expired_too=token is not None)
         if token is None:
             principal = minted
         else:

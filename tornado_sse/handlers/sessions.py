@@ -7,7 +7,7 @@ import msgspec
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
-from tornado_sse.errors import ApiError, BadRequest, UnsupportedMediaType
+from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, UnsupportedMediaType
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.body import JSON, BodyHandler
 from tornado_sse.handlers.credentials import hold_against
@@ -51,11 +51,17 @@ class RefreshHandler(BaseHandler):
     """Lengthens the open streams of a session with a fresh token."""
 
     async def post(self, session_id: str) -> None:
-        """Move the end of the session's streams to the token's; never forward to an earlier time."""
+        """Move the end of the session's streams to the token's, never to an earlier time.
+
+        Of the streams, only of those whose channels the token allows: 403 if there are streams, but none such.
+        """
         principal = await self.bearer()
         principal.require(Scope.SUBSCRIBE)
-        hold_against(principal, self.server.open_minted(session_id), session_id)
-        expires_at = self.server.registry.refresh(principal.user, session_id, principal.expires_at)
-        if expires_at is None:
+        hold_against(principal, self.server.open_minted(session_id, expired_too=True), session_id)
+        registry = self.server.registry
+        if not registry.hub.session(principal.user, session_id):
             raise ApiError(HTTPStatus.NOT_FOUND, "the session has no open stream")
+        expires_at = registry.refresh(principal.user, session_id, principal.channels, principal.expires_at)
+        if expires_at is None:
+            raise Forbidden(AuthFailure.SCOPE, "the token does not allow the channels of the stream", Scope.SUBSCRIBE)
         self.write_json({"expiresAt": int(expires_at)})
