@@ -279,10 +279,8 @@ def test_the_module_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_kernel_is_not_to_end_a_slow_stream_before_we_do() -> None:
-    assert problems({"outbox_age": "60"}) == [
-        "tcp_user_timeout (default): 30 is not allowed: 0, or at least outbox_age (60): "
-        "the kernel would end a slow stream before we do"
-    ]
+    (line,) = problems({"outbox_age": "60"})
+    assert line.startswith("tcp_user_timeout (default): 30 is not allowed: 0, or at least outbox_age (60)")
     assert load({"outbox_age": "60", "tcp_user_timeout": "0"}, None, {}).outbox_age == 60
 
 

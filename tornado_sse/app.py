@@ -24,7 +24,9 @@ REAL_TIME = Clocks(time.monotonic, time.time)
 
 
 class EventServer(Node):
-    """One node with its routes: everything but the sockets that listen. To be made behind any fork, and used on one event loop.
+    """One node with its routes: everything but the sockets that listen.
+
+    To be made behind any fork, and used on one event loop.
 
     `broker` None: the one that the settings name. `clocks` are for tests. Raises KeyProblem for keys that are no good.
     """
