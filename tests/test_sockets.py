@@ -1,7 +1,7 @@
 import errno
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,22 +43,6 @@ async def test_the_kernel_gives_a_silent_peer_up(seconds: float, milliseconds: i
     with connected() as (stream, _), duplicate(stream, seconds) as connection:
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-
-
-def taken(connection: socket.socket, message: bytes) -> int:
-    """How many bytes the kernel takes while nobody reads them."""
-    total = 0
-    with suppress(BlockingIOError):
-        while True:
-            total += connection.send(message)
-    return total
-
-
-@pytest.mark.parametrize("size", [200, 4096, 65536])
-@pytest.mark.gen_test
-async def test_the_kernel_holds_little_of_what_nobody_reads(size: int) -> None:
-    with connected(receive_buffer=65536) as (stream, _), duplicate(stream, 30) as connection:
-        assert taken(connection, b"x" * size) < 500_000
 
 
 @pytest.mark.parametrize("size", [200, 4096, 65536])

@@ -42,8 +42,8 @@ class Poller:
 
     def add(self, fd: int, owner: Pollable) -> None:
         """Watch for reading."""
-        self._watched[fd] = owner
         self._epoll.register(fd, select.EPOLLIN)
+        self._watched[fd] = owner
 
     def want_write(self, fd: int, *, wanted: bool) -> None:
         """Watch for writing as well, or no longer."""

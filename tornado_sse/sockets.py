@@ -8,12 +8,6 @@ from tornado.iostream import IOStream
 
 MILLISECONDS = 1000
 
-UNSENT = 32768
-"""Bytes that the kernel takes for one connection ahead of what it may send, more or less; the rest waits in the outbox.
-
-By itself it takes megabytes: the bounds of an outbox mean what they say only if what waits does so there.
-"""
-
 
 def duplicate(stream: IOStream, user_timeout: float) -> socket.socket:
     """Duplicate the descriptor of an open connection, so that it lives on when Tornado closes its own.
@@ -25,7 +19,6 @@ def duplicate(stream: IOStream, user_timeout: float) -> socket.socket:
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * MILLISECONDS))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     return connection
 
 

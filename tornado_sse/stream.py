@@ -95,8 +95,8 @@ class Stream:
         self.slot = 0
         self.sent = 0
         self.is_ended = False
-        self.outbox: Outbox | None = self._new_outbox()
         owner.poller.add(connection.fileno(), self)
+        self.outbox: Outbox | None = self._new_outbox()
 
     def start(self, past: Iterable[bytes | Message], floor: int) -> None:
         """Write what the stream begins with; from then on it is live, with messages above `floor`."""

@@ -100,6 +100,6 @@ async def test_a_reader_that_stalls_is_ended_when_its_outbox_is_full_and_others_
             published += len(text)
             assert await healthy.data() == text
             assert all(stream.session == "s1" for stream in node.server.registry.backlogged)
-        assert published < 800_000, "by itself the kernel takes megabytes"
+        assert published > 131_072, "the kernel takes its part first"
         assert node.server.stats.streams_closed == {"slow": 1}
         stalled.close()
