@@ -70,7 +70,7 @@ IMPORTERS = [
     ("signal", {"lifecycle", "cli.*"}),
     ("prometheus_client", {"metrics", "handlers.health"}),
     ("structlog", {"log"}),
-    ("pydantic", {"config", "cli.serve"}),
+    ("pydantic", {"config", "values", "cli.serve"}),
     ("pydantic_settings", {"config"}),
     ("jwt", {"tokens", "keys", "jwks", "minting", "cli.*"}),
     ("cryptography", {"keys", "jwks", "minting"}),

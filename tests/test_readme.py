@@ -17,7 +17,7 @@ def test_table_of_settings_is_the_declaration() -> None:
     assert with_table(TEXT) == TEXT, "run `make readme`"
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", TEXT))))
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"(?:\]\(|src(?:set)?=\")(?!https?:)([^)#\"]+)", TEXT))))
 def test_link_leads_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
 

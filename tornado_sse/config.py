@@ -1,27 +1,26 @@
 """The settings: declared once, here. Flags, environment, TOML, help texts and the table in README all come from it."""
 
 import ipaddress
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tornado_sse.keys import read_pem, secret_key
 from tornado_sse.outbox import SlowPolicy
+from tornado_sse.values import CookieName, KeyFile, Network, Origin, Secret, Url
 
 ENV_PREFIX = "TORNADO_SSE_"
 CLIENT_VARIABLES = frozenset({"CONFIG", "TOKEN", "URL"})
 """Variables with our prefix that belong to the command line and are no settings."""
+
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 
 class ConfigProblem(Exception):
@@ -29,58 +28,6 @@ class ConfigProblem(Exception):
 
     def __init__(self, problems: Iterable[str]) -> None:
         super().__init__("\n".join(problems))
-
-
-def _usable_secret(secret: SecretStr) -> SecretStr:
-    secret_key(secret.get_secret_value())
-    return secret
-
-
-def _usable_key_file(path: Path) -> Path:
-    read_pem(path)
-    return path
-
-
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("a URL that begins with http:// or https:// and names a host")
-    return url
-
-
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
-_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
-
-
-def _exact_origin(origin: str) -> str:
-    if "*" in origin:
-        raise ValueError("an exact origin, no *: with it any site could read the events of a user who is signed in")
-    match = _ORIGIN.fullmatch(origin)
-    if match is None or match.groups() in _DEFAULT_PORTS:
-        raise ValueError("scheme://host[:port] as browsers send it: lower case, no path, no default port")
-    return origin
-
-
-def _network(value: object) -> IPv4Network | IPv6Network:
-    try:
-        return ipaddress.ip_network(str(value))
-    except ValueError as error:
-        raise ValueError("an address, or a network without host bits, like 10.0.0.0/8 or ::1") from error
-
-
-def _cookie_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]*", name):
-        raise ValueError("a cookie name (RFC 6265 section 4.1.1), or empty for no cookie")
-    return name
-
-
-Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
-Secret = Annotated[SecretStr, AfterValidator(_usable_secret)]
-KeyFile = Annotated[Path, AfterValidator(_usable_key_file)]
-Url = Annotated[str, AfterValidator(_http_url)]
-Origin = Annotated[str, AfterValidator(_exact_origin)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-CookieName = Annotated[str, AfterValidator(_cookie_name)]
 
 
 class Settings(BaseSettings):
