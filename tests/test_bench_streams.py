@@ -1,6 +1,7 @@
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -97,3 +98,32 @@ def test_a_connection_that_can_not_be_wrapped_is_told(silent: Endpoint) -> None:
             raise BROKEN
 
     assert reasons(Owner(silent, context=Context())) == ["broken"]
+
+
+def test_a_handshake_goes_on_when_the_server_has_answered(silent: Endpoint) -> None:
+    owner = Owner(silent)
+    stream = streams.Stream(owner, 0, b"x", BEGIN)
+    stream.start()
+    for _ in range(2):
+        stream._socket = cast("Any", Shaking(stream._socket, ssl.SSLWantReadError()))
+        stream._shake_hands()
+    assert owner.reasons == [], "the server's turn"
+    stream._socket = cast("Any", Shaking(stream._socket, BROKEN))
+    stream._shake_hands()
+    stream.close()
+    owner.loop.close()
+    assert owner.reasons == ["broken"]
+
+
+class Shaking:
+    """A socket in the middle of a handshake."""
+
+    def __init__(self, connection: Any, error: OSError) -> None:
+        self._connection = connection
+        self._error = error
+
+    def do_handshake(self) -> None:
+        raise self._error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
