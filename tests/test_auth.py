@@ -233,20 +233,17 @@ def test_the_token_not_used_for_longest_is_forgotten_first() -> None:
     assert ring.checked == 1026
 
 
-def test_remembered_tokens_are_forgotten_when_told() -> None:
+def test_remembered_tokens_are_not_shared_with_a_new_authenticator() -> None:
     ring = CountingRing(SECRET)
-    guard = authenticator(ring)
-    assert failure(guard, token(), reuse=True) is None
-    guard.forget()
-    assert failure(guard, token(), reuse=True) is None
+    assert failure(authenticator(ring), token(), reuse=True) is None
+    assert failure(authenticator(ring), token(), reuse=True) is None
     assert ring.checked == 2
 
 
 def test_new_keys_judge_remembered_tokens_anew() -> None:
-    guard = authenticator()
-    assert failure(guard, token(), reuse=True) is None
-    guard.reload(KeyRing(secret=OTHER_SECRET), issuer=None, audience=None, leeway=5)
-    assert failure(guard, token(), reuse=True) is AuthFailure.SIGNATURE
+    assert failure(authenticator(), token(), reuse=True) is None
+    renewed = authenticator(KeyRing(secret=OTHER_SECRET))
+    assert failure(renewed, token(), reuse=True) is AuthFailure.SIGNATURE
 
 
 def test_a_change_of_the_key_set_makes_remembered_tokens_be_verified_again() -> None:

@@ -274,7 +274,7 @@ async def test_closing_ends_a_fetch_and_starts_no_other() -> None:
 async def test_warming_fetches_ahead_and_a_new_ring_keeps_the_cache() -> None:
     setup = Setup(jwk("ec", kid="k1"))
     await setup.jwks.warm()
-    setup.authenticator.reload(KeyRing(jwks=setup.jwks), issuer=None, audience=None, leeway=5)
+    setup.authenticator = Authenticator(KeyRing(jwks=setup.jwks), clock=Clock())
     setup.server.open.clear()
     assert await setup.result("ec", "k1") == "u1"
 

@@ -108,18 +108,6 @@ class Authenticator:
             self._remember(token, verified)
         return verified.principal
 
-    def reload(self, keys: KeyRing, *, issuer: str | None, audience: str | None, leeway: float) -> None:
-        """Take new keys and new terms, and forget what was verified by the old ones."""
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
-        self._leeway = leeway
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget all remembered tokens."""
-        self._remembered.clear()
-
     def _recall(self, token: str) -> Verified | None:
         verified = self._remembered.pop(token, None)
         return verified if verified and verified.key_version == self._keys.version else None

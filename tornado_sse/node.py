@@ -52,13 +52,7 @@ class Node:
         self.broker = broker
         self.publisher = Publisher(self.broker, self.registry, settings.outbox_budget)
         self._jwks = Jwks(settings.jwks_url, clock=clocks.monotonic) if settings.jwks_url else None
-        self.authenticator = Authenticator(
-            self._keys(settings),
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            leeway=settings.jwt_leeway,
-            clock=clocks.wall,
-        )
+        self.authenticator = self._authenticator(settings)
         self._minter = _minter(settings, clocks.wall)
         self._apply_limits(settings)
         self.prometheus = prometheus_registry(
@@ -156,11 +150,9 @@ class Node:
 
     def reload(self, settings: Settings) -> None:
         """Take new keys and limits; open streams stay. Raises KeyProblem, then all stays as it was."""
-        keys = self._keys(settings)
+        authenticator = self._authenticator(settings)
         minter = _minter(settings, self.clocks.wall)
-        self.authenticator.reload(
-            keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience, leeway=settings.jwt_leeway
-        )
+        self.authenticator = authenticator  # a new one: what the old keys verified is forgotten with the old one
         self._minter = minter
         self._apply_limits(settings)
 
@@ -176,13 +168,20 @@ class Node:
             UserCapPolicy(settings.user_cap_policy),
         )
 
-    def _keys(self, settings: Settings) -> KeyRing:
+    def _authenticator(self, settings: Settings) -> Authenticator:
         secret = settings.jwt_secret
-        return KeyRing(
+        keys = KeyRing(
             secret=secret.get_secret_value() if secret else None,
             key_files=settings.jwt_key_files,
             algorithms=settings.jwt_algorithms,
             jwks=self._jwks,
+        )
+        return Authenticator(
+            keys,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            leeway=settings.jwt_leeway,
+            clock=self.clocks.wall,
         )
 
     def _tick(self) -> None:
