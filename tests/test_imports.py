@@ -64,7 +64,9 @@ IMPORTERS = [
     ("cli", {"__main__"}),
     ("cli.*", {"cli", "cli.*"}),
     ("stream", {"registry", "node", "handlers.connect"}),
-    ("socket", {"stream", "registry", "sockets", "listener", "cli.*"}),
+    ("socket", {"stream", "connection", "registry", "sockets", "listener", "cli.*"}),
+    ("connection", {"listener", "sockets"}),
+    ("plain", {"connection"}),
     ("select", {"poller", "cli.*"}),
     ("random", {"registry", "cli.*"}),
     ("signal", {"lifecycle", "cli.*"}),
@@ -188,11 +190,15 @@ def test_every_line_of_the_table_speaks_of_something(imported: str) -> None:
     assert any(fnmatchcase(arrow.imported, imported) for arrow in ARROWS)
 
 
-def test_the_stream_alone_moves_bytes_through_its_socket() -> None:
+def test_few_move_bytes_through_a_socket() -> None:
     server = {module: source for module, source in SOURCES.items() if not module.startswith("cli.")}
     callers = {module: calls for module, source in server.items() if (calls := socket_calls(source))}
     # Fan-out calls the `send` that a stream lends it, and knows no more of a socket than that.
-    assert callers == {"stream": {"send", "recv_into"}, "fanout": {"send"}}
+    assert callers == {
+        "connection": {"recv", "recv_into", "send"},  # until the answer is over, or the socket is a stream's
+        "stream": {"send", "recv_into"},
+        "fanout": {"send"},
+    }
 
 
 def test_imports_never_go_in_a_circle() -> None:
@@ -248,6 +254,8 @@ def test_an_impure_import_is_found(module: str, source: str) -> None:
         ("handlers.publish", "from tornado_sse.lifecycle import serve"),
         ("handlers.publish", "from tornado_sse.cli import main"),
         ("handlers.connect", "import socket"),
+        ("handlers.connect", "from tornado_sse.connection import Connection"),
+        ("listener", "from tornado_sse.plain import read_plain"),
         ("registry", "from tornado_sse.handlers.base import BaseHandler"),
         ("cli.tail", "from tornado_sse.lifecycle import serve"),
         ("lifecycle", "from tornado_sse.cli.options import Refused"),

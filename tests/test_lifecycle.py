@@ -16,6 +16,7 @@ from server_support import SECRET
 from tornado_sse import __version__, tokens
 from tornado_sse.config import Settings
 from tornado_sse.lifecycle import AT_START, Exit
+from tornado_sse.log import fingerprint
 
 SESSION = "a-session-id-that-must-not-be-logged"
 OTHER_SECRET = "another secret, just as long as that"
@@ -49,8 +50,7 @@ async def test_listens_serves_and_stops() -> None:
         assert await client.data() == "hello"
         client.close()
         (closed,) = await process.until_logged("stream closed")
-        (opened,) = process.logged("stream opened")
-        assert closed["session"] == opened["session"]
+        assert closed["session"] == fingerprint(SESSION)
         assert (closed["reason"], closed["messages"], closed["user"]) == ("client_gone", 1, "u1")
         assert closed["duration"] >= 0
         process.send_signal(SIGTERM)
@@ -59,7 +59,7 @@ async def test_listens_serves_and_stops() -> None:
         assert process.logged("draining")[0]["streams"] == 0
         assert process.logged("stopped")[0]["code"] == 0
         assert process.output == ""
-        events = ["listening", "stream opened", "stream closed", "draining", "stopped"]
+        events = ["listening", "stream closed", "draining", "stopped"]
         assert [line["event"] for line in process.log] == events
         assert SESSION not in json.dumps(process.log)
         assert "eyJ" not in json.dumps(process.log)

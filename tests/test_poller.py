@@ -23,7 +23,7 @@ class Owner:
 
     def writable(self) -> None:
         self.heard.append("write")
-        self.poller.want_write(self.socket.fileno(), wanted=False)
+        self.poller.watch(self.socket.fileno(), reading=True, writing=False)
         self._end_victims()
 
     def _end_victims(self) -> None:
@@ -72,7 +72,7 @@ async def test_tells_of_room_only_on_demand(poller: Poller) -> None:
     owner = Owner(poller)
     await turn()
     assert owner.heard == []
-    poller.want_write(owner.socket.fileno(), wanted=True)
+    poller.watch(owner.socket.fileno(), reading=True, writing=True)
     await until(lambda: owner.heard == ["write"])
     await turn()
     assert owner.heard == ["write"]
@@ -81,10 +81,38 @@ async def test_tells_of_room_only_on_demand(poller: Poller) -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_hang_up_is_told_even_to_who_does_not_read(poller: Poller) -> None:
+    poller.start()
+    owner = Owner(poller)
+    poller.watch(owner.socket.fileno(), reading=False, writing=False)
+    owner.peer.send(b"abc")
+    owner.peer.shutdown(socket.SHUT_WR)
+    await turn()
+    assert owner.heard == [], "half a connection is no hang-up"
+    owner.peer.close()
+    await until(lambda: owner.heard[:1] == ["read 3"])
+    owner.end()
+    poller.close()
+
+
+@pytest.mark.gen_test
+async def test_who_reads_again_is_told_what_came_meanwhile(poller: Poller) -> None:
+    poller.start()
+    owner = Owner(poller)
+    poller.watch(owner.socket.fileno(), reading=False, writing=False)
+    owner.peer.send(b"abc")
+    await turn()
+    poller.watch(owner.socket.fileno(), reading=True, writing=False)
+    await until(lambda: owner.heard == ["read 3"])
+    owner.end()
+    poller.close()
+
+
+@pytest.mark.gen_test
 async def test_tells_of_both_at_once(poller: Poller) -> None:
     owner = Owner(poller)
     owner.peer.send(b"abc")
-    poller.want_write(owner.socket.fileno(), wanted=True)
+    poller.watch(owner.socket.fileno(), reading=True, writing=True)
     poller.start()
     await until(lambda: owner.heard == ["write", "read 3"])
     owner.end()
@@ -96,7 +124,7 @@ async def test_who_ended_itself_when_told_to_write_is_not_told_to_read(poller: P
     owner = Owner(poller)
     owner.victims = [owner]
     owner.peer.send(b"abc")
-    poller.want_write(owner.socket.fileno(), wanted=True)
+    poller.watch(owner.socket.fileno(), reading=True, writing=True)
     poller.start()
     await until(lambda: owner.heard)
     await turn()

@@ -70,17 +70,18 @@ def test_logs_a_line_at_the_open_and_at_the_close(bench: Bench) -> None:
     opened, closed = logs
     assert opened == {
         "event": "stream opened",
-        "log_level": "info",
+        "log_level": "debug",
         "session": opened["session"],
         "user": "u",
         "address": "a",
-        "channels": 1,
     }
     assert closed == {
         "event": "stream closed",
         "log_level": "info",
         "session": opened["session"],
         "user": "u",
+        "address": "a",
+        "channels": 1,
         "reason": "expired",
         "duration": 2.5,
         "messages": 2,

@@ -132,12 +132,43 @@ def test_one_socket_does_not_keep_the_others_waiting(bench: Bench) -> None:
         return len(data)
 
     stream.send = send
-    stream.start([b"x" * 65536] * (WRITES + 1), 0)
+    past = Message(Draft((ALL,), "the past"), Position("e", 1), 0)
+    stream.start([*[b"x" * 65536] * WRITES, past], 1)
     assert len(writes) == WRITES
     stream.writable()
     assert len(writes) == WRITES + 1
-    assert stream.outbox is None
+    assert b"the past" in writes[-1]
     assert received(peer) == b""
+
+
+def test_who_missed_nothing_is_live_at_once(bench: Bench) -> None:
+    stream, peer = bench.held()
+    stream.start([b":head\n\n", b":opening\n\n"], 0)
+    assert stream.outbox is None
+    assert received(peer) == b":head\n\n:opening\n\n"
+    assert (bench.stats.bytes_sent, bench.stats.outbox_bytes, bench.registry.backlogged) == (17, 0, {})
+    bench.publish("live")
+    assert texts(received(peer).decode()) == ["live"]
+
+
+def test_a_beginning_that_the_socket_does_not_take_waits(bench: Bench) -> None:
+    stream, peer = bench.held()
+    send = stream.send
+    break_socket(stream, BlockingIOError())
+    stream.start([b":head\n\n"], 0)
+    bench.publish("live")
+    stream.send = send
+    assert drained(stream, peer) == ":head\n\ndata: live\nid: e-1\n\n"
+    assert stream.outbox is None
+
+
+def test_a_beginning_on_a_broken_socket_ends_the_stream(bench: Bench) -> None:
+    stream, peer = bench.held()
+    break_socket(stream, BrokenPipeError())
+    stream.start([b":head\n\n"], 0)
+    assert ended(peer)
+    assert bench.stats.streams_closed == {"write_error": 1}
+    assert bench.registry.backlogged == {}
 
 
 def test_a_batch_cut_in_the_middle_goes_on_with_the_right_message(bench: Bench) -> None:

@@ -7,7 +7,6 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -40,8 +39,7 @@ _SCOPES = frozenset(Scope)
 _ONLY_SUBSCRIBE = frozenset({Scope.SUBSCRIBE})
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """Who is asking, and what they may do.
 
     `session` None: any session of the user. `channels` are names or patterns. `expires_at` is in unix seconds.

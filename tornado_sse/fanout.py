@@ -112,7 +112,11 @@ class Fanout(Generic[T]):
                 self._job.append((Batch(run), iter(list(streams))))
                 return
             for stream in streams:
-                shares.setdefault(stream, []).append(run)
+                share = shares.get(stream)
+                if share is None:
+                    shares[stream] = [run]
+                else:
+                    share.append(run)
         self._job.extend(_parts(shares))
 
     def _take_run(self) -> list[Message]:
@@ -184,13 +188,20 @@ class Fanout(Generic[T]):
 
 def _parts(shares: dict[T, list[list[Message]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
     """Gather the streams that get the very same runs of messages, so that they share the bytes."""
-    groups: dict[tuple[int, ...], tuple[list[list[Message]], list[T]]] = {}
+    groups: dict[tuple[int, ...] | int, tuple[list[list[Message]], list[T]]] = {}
     for stream, runs in shares.items():
-        key = tuple([run[0].sequence for run in runs])
-        groups.setdefault(key, (runs, []))[1].append(stream)
+        key = runs[0][0].sequence if len(runs) == 1 else tuple([run[0].sequence for run in runs])
+        group = groups.get(key)
+        if group is None:
+            groups[key] = (runs, [stream])
+        else:
+            group[1].append(stream)
     for runs, streams in groups.values():
-        for batch in _batches(chain.from_iterable(runs)):
-            yield batch, iter(streams)
+        if len(runs) == 1:
+            yield Batch(runs[0]), iter(streams)
+        else:
+            for batch in _batches(chain.from_iterable(runs)):
+                yield batch, iter(streams)
 
 
 def _batches(messages: Iterable[Message]) -> Iterator[Batch]:

@@ -65,7 +65,8 @@ class History:
                 self._logs.move_to_end(topic)
             log.messages.append(message)
             self.bytes += _cost(message)
-            self._trim(topic, log, oldest)
+            if len(log.messages) > self._size or log.messages[0].accepted_at <= oldest:
+                self._trim(topic, log, oldest)
         self._make_room(oldest)
 
     def replay(self, topics: Iterable[Topic], after: int, upto: int) -> Replay:

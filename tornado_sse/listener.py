@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from tornado_sse.connection import Address, Connection
 from tornado_sse.log import logger
+from tornado_sse.poller import Poller
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us; it has a bound of its own, somaxconn."""
@@ -27,6 +29,9 @@ LOG_EVERY = 1.0
 
 SLOW = 10.0
 """Seconds that a client has for the headers of a request, and again for its body."""
+
+CUT_EVERY = 1.0
+"""Seconds between two looks for clients that let us wait."""
 
 MAX_HEADER = 262144
 """Bytes of a request's head; beyond it there is no answer, so it leaves room for thousands of query arguments."""
@@ -50,6 +55,12 @@ class Listener:
         reuse_port: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.application = application
+        self.body_bytes = body_bytes
+        self.poller = Poller()
+        self.connections: set[Connection] = set()
+        self._expected: dict[Connection, float] = {}
+        self._cutting = PeriodicCallback(self._cut, CUT_EVERY * 1000)
         self._sockets = bind_sockets(port, host, backlog=BACKLOG, reuse_port=reuse_port)
         self._http = HTTPServer(
             application,
@@ -72,6 +83,8 @@ class Listener:
 
     def start(self) -> None:
         """Accept connections on the current IOLoop."""
+        self.poller.start()
+        self._cutting.start()
         for listening in self._sockets:
             self._resume(listening)
 
@@ -83,7 +96,31 @@ class Listener:
             else:
                 IOLoop.current().remove_handler(listening)
             listening.close()
+        self._cutting.stop()
+        for connection in list(self.connections):
+            connection.close()
+        self.poller.close()
         await self._http.close_all_connections()
+
+    def expect(self, connection: Connection) -> None:
+        """Close the connection if the client keeps us waiting for too long from now on."""
+        self._expected.pop(connection, None)
+        self._expected[connection] = self._clock() + SLOW
+
+    def forget(self, connection: Connection) -> None:
+        """Wait for the client no longer."""
+        self._expected.pop(connection, None)
+
+    def pass_on(self, connection: socket.socket, address: Address) -> None:
+        """Let Tornado serve a connection whose next request is not plain."""
+        self._http.handle_stream(IOStream(connection), address)
+
+    def _cut(self) -> None:
+        now = self._clock()
+        for connection, deadline in list(self._expected.items()):
+            if deadline > now:
+                break
+            connection.close()
 
     def _resume(self, listening: socket.socket) -> None:
         self._paused.pop(listening, None)
@@ -102,7 +139,7 @@ class Listener:
                     raise
                 self._back_off(listening, error)
                 return
-            self._http.handle_stream(IOStream(connection), address)
+            Connection(connection, address, self)
 
     def _back_off(self, listening: socket.socket, error: OSError) -> None:
         loop = IOLoop.current()

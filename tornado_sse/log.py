@@ -25,6 +25,7 @@ _library = structlog.wrap_logger(
     ],
     wrapper_class=structlog.stdlib.BoundLogger,
 )
+_structured = structlog.get_logger()
 
 
 def logger() -> FilteringBoundLogger:
@@ -32,7 +33,7 @@ def logger() -> FilteringBoundLogger:
 
     So an application that we are embedded in decides, and finds nothing printed that it did not ask for.
     """
-    return cast("FilteringBoundLogger", structlog.get_logger() if structlog.is_configured() else _library)
+    return cast("FilteringBoundLogger", _structured if structlog.is_configured() else _library)
 
 
 def fingerprint(text: str) -> str:
@@ -42,9 +43,11 @@ def fingerprint(text: str) -> str:
 
 def redact(text: str) -> str:
     """Take out of a line what must never be logged: tokens, and session ids in paths."""
-    text = _QUERY_TOKEN.sub(r"\1(token)", text)
-    text = _SESSION_PATH.sub(lambda match: match[1] + fingerprint(match[2]), text)
-    return _JWT.sub("(token)", text)
+    if "access_token" in text:
+        text = _QUERY_TOKEN.sub(r"\1(token)", text)
+    if "/sse/" in text:
+        text = _SESSION_PATH.sub(lambda match: match[1] + fingerprint(match[2]), text)
+    return _JWT.sub("(token)", text) if "eyJ" in text else text
 
 
 def configure(level: str, log_format: Literal["auto", "json", "console"]) -> None:
@@ -60,10 +63,12 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
     ]
     render = _redacted(_console_renderer() if console else _to_json)
     least = logging.getLevelNamesMapping()[level.upper()]
+    global _structured  # noqa: PLW0603 - a logger keeps what it was configured with, so that a line costs little
+    _structured = structlog.get_logger()
     structlog.configure(
         processors=[*start, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _route_standard_library([structlog.stdlib.add_logger_name, *start], render, least)

@@ -7,7 +7,7 @@ import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import token_urlsafe
 
 import jwt
@@ -82,7 +82,7 @@ class Minter:
         principal = self._read(session_id)
         if not expired_too and principal.expires_at <= self._clock():
             raise Unauthorized(AuthFailure.EXPIRED, "the session has expired")
-        return replace(principal, session=session_id, scopes=frozenset({Scope.SUBSCRIBE}))
+        return principal._replace(session=session_id, scopes=frozenset({Scope.SUBSCRIBE}))
 
     def _read(self, session_id: str) -> Principal:
         try:

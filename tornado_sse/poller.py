@@ -45,9 +45,9 @@ class Poller:
         self._epoll.register(fd, select.EPOLLIN)
         self._watched[fd] = owner
 
-    def want_write(self, fd: int, *, wanted: bool) -> None:
-        """Watch for writing as well, or no longer."""
-        self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
+    def watch(self, fd: int, *, reading: bool, writing: bool) -> None:
+        """Change what is watched for. That the peer hung up is told in any case, as something to read."""
+        self._epoll.modify(fd, (select.EPOLLIN if reading else 0) | (select.EPOLLOUT if writing else 0))
 
     def remove(self, fd: int) -> None:
         """Stop watching; to be called before the socket is closed."""

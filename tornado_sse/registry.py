@@ -101,11 +101,12 @@ class Registry:
             expires_at=expires_at,
         )
         self.hub.add(stream)
+        self.sessions.came(user, session)
         self._ring.add(stream)
         self.addresses[address] += 1
         self._schedule_expiry(stream)
         self.stats.streams_opened += 1
-        logger().info("stream opened", session=fingerprint(session), user=user, address=address, channels=len(channels))
+        logger().debug("stream opened", session=fingerprint(session), user=user, address=address)
         return stream
 
     def deliver(self, messages: Sequence[Message]) -> None:
@@ -197,6 +198,8 @@ class Registry:
             "stream closed",
             session=fingerprint(stream.session),
             user=stream.user,
+            address=stream.address,
+            channels=len(stream.channels),
             reason=reason.value,
             duration=round(duration, 3),
             messages=stream.sent,

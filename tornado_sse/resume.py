@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from tornado_sse import notices
 from tornado_sse.brokers.base import Past
@@ -22,8 +23,7 @@ class ResumeResult(StrEnum):
     GAP = "gap"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What a client asks for: its position `text` if it is one of ours, and to replay after sequence `after`.
 
     `after` None asks for no replay. `gap` says why the position itself means a hole.
@@ -72,13 +72,13 @@ class Gap:
 
 def find_gap(request: Request, past: Past, epoch: str) -> Gap | None:
     """Hold what was asked for against what there is."""
+    if request.gap is None and request.after is None:
+        return None
     now = Position(epoch, past.upto)
     if request.gap is GapReason.EPOCH:
         return Gap(request.text, Position(epoch, past.lost), GapReason.EPOCH, Position(epoch, 0))
-    if request.gap is not None:
-        return Gap(None, now, request.gap, now)
-    if request.after is None:
-        return None
+    if request.gap is not None or request.after is None:
+        return Gap(None, now, GapReason.UNKNOWN, now)
     if request.after > past.upto:
         return Gap(request.text, now, GapReason.UNKNOWN, now)
     if past.lost:
@@ -86,8 +86,7 @@ def find_gap(request: Request, past: Past, epoch: str) -> Gap | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """How a stream starts: the broker's `epoch`, `retry` in milliseconds, and how its bytes are framed."""
 
     epoch: str

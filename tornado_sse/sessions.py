@@ -22,6 +22,10 @@ class Sessions:
         """The session's last stream ended by itself; it may come back."""
         self._left.set((user, session), value=True)
 
+    def came(self, user: str, session: str) -> None:
+        """The session has a stream: there is no need to remember it here."""
+        self._left.discard((user, session))
+
     def known(self, user: str, session: str) -> bool:
         """Whether the session was open a while ago."""
         return self._left.get((user, session)) is not None

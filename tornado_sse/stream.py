@@ -101,11 +101,18 @@ class Stream:
     def start(self, past: Iterable[bytes | Message], floor: int) -> None:
         """Write what the stream begins with; from then on it is live, with messages above `floor`."""
         outbox = self.outbox
-        if outbox is not None and not self.is_ended:
-            before = outbox.bytes
-            outbox.release(past, floor)
-            self._owner.stats.outbox_bytes += outbox.bytes - before
-            self._flush(outbox)
+        if outbox is None or self.is_ended:
+            return
+        first = list(past)
+        notices = [item for item in first if isinstance(item, bytes)]
+        if len(notices) == len(first) and not len(outbox) and self._owner.completed() >= floor:
+            self._drop_outbox()  # as most begin: nothing was missed, and nothing came in meanwhile
+            self._write(b"".join(notices))
+            return
+        before = outbox.bytes
+        outbox.release(first, floor)
+        self._owner.stats.outbox_bytes += outbox.bytes - before
+        self._flush(outbox)
 
     def backlog(self, batch: Batch, sent: int) -> None:
         """Keep what the socket did not take of a batch, after its first `sent` bytes."""
@@ -296,7 +303,7 @@ class Stream:
     def _want_write(self, *, wanted: bool) -> None:
         if self._waiting is not wanted:
             self._waiting = wanted
-            self._owner.poller.want_write(self._socket.fileno(), wanted=wanted)
+            self._owner.poller.watch(self._socket.fileno(), reading=True, writing=wanted)
 
     def _cut(self, outbox: Outbox, *, keep_begun: bool) -> None:
         before = outbox.bytes

@@ -17,6 +17,9 @@ MAX_SESSION = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+_USER, _SESSION, _CHANNEL = {"user"}, {"user", "session"}, {"channel"}
+
+
 class Topic(NamedTuple):
     """A user (`name`), one session of a user (`name`, `session`), a channel (`name`), or all. Cheap to hash."""
 
@@ -76,12 +79,13 @@ def _single(target: object) -> Topic:
         return ALL
     if isinstance(target, Topic):
         return target
-    if isinstance(target, Mapping):
-        if target.keys() == {"user"}:
+    if isinstance(target, (dict, Mapping)):  # a dict is told at once, any other mapping is looked up
+        names = target.keys()
+        if names == _USER:
             return user(_name(target, "user"))
-        if target.keys() == {"user", "session"}:
+        if names == _SESSION:
             return session(_name(target, "user"), _name(target, "session"))
-        if target.keys() == {"channel"}:
+        if names == _CHANNEL:
             return channel(_name(target, "channel"))
     raise ValueError('`to` must be "all", {"user": U}, {"user": U, "session": S}, {"channel": C}, or a list of these')
 

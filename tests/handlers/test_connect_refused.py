@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from client_support import until
-from server_support import Clock, bearer, serving
+from client_support import Client, until
+from server_support import Clock, Served, bearer, serving
 from slow_broker import Hesitant, SlowReplay
 from tornado_sse.errors import Unavailable
 from tornado_sse.topic import Topic
@@ -182,32 +182,60 @@ async def test_a_session_that_is_disconnected_meanwhile_is_answered_204(clock: C
         assert node.server.stats.connects_rejected == {"disconnected": 1}
 
 
+TORNADOS = "Accept-Language: de\r\nAccept-Language: en\r\n"
+"""A field that stands twice leaves the request to Tornado."""
+
+
+async def connect_by_tornado(node: Served, session: str, accept: str = "*/*") -> Client:
+    client = await node.client()
+    head = f"GET /sse/connect/{session} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n{TORNADOS}"
+    head += f"Authorization: {node.bearer()['Authorization']}\r\n\r\n"
+    await client.send(head.encode())
+    return client
+
+
+def exhausted(_: socket.socket) -> socket.socket:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
 @pytest.mark.gen_test
-async def test_without_a_descriptor_left_clients_are_shed_and_no_stream_makes_room(
+async def test_without_a_descriptor_left_clients_whose_stream_needs_one_are_shed(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exhausted(_: socket.socket) -> socket.socket:
-        raise OSError(errno.EMFILE, "Too many open files")
-
     broker = Hesitant(clock)
     broker.go_on.set()
-    async with serving(clock, broker, max_streams_per_user=1, user_cap_policy="replace") as node:
+    async with serving(clock, broker) as node:
         oldest = await node.opened()
         with monkeypatch.context() as patch:
             patch.setattr(socket.socket, "dup", exhausted)
-            shed = await node.connect("s2")
+            shed = await connect_by_tornado(node, "s2", "text/event-stream")
+            await shed.streaming()
             assert [block.json()["reason"] for block in await shed.rest()] == ["limit"]
-            assert (await node.ask("/sse/connect/s2")).status == 503
+            refused = await connect_by_tornado(node, "s2")
+            assert (await refused.response()).status == 503
         assert node.server.stats.connects_rejected == {"limit": 2}
         assert len(broker.interest) == 3, "that of the oldest alone"
         await node.server.publish("all", "still there")
         assert await oldest.data() == "still there"
-        await node.opened("s2")
-        assert node.server.stats.streams_closed == {"replaced": 1}
+        again = await connect_by_tornado(node, "s2")
+        await again.streaming()
+        assert len(node.streams) == 2
 
 
 @pytest.mark.gen_test
-async def test_a_stream_that_fails_to_open_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_needs_no_second_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "dup", exhausted)
+    async with serving() as node:
+        client = await node.opened()
+        await node.server.publish("all", "hello")
+        assert await client.data() == "hello"
+
+
+@pytest.mark.parametrize("tornados", [False, True])
+@pytest.mark.gen_test
+async def test_a_stream_that_fails_to_open_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch, tornados: bool
+) -> None:
     handed: list[socket.socket] = []
 
     def fails(connection: socket.socket, **_: object) -> None:
@@ -217,7 +245,12 @@ async def test_a_stream_that_fails_to_open_leaves_no_descriptor(monkeypatch: pyt
     async with serving() as node:
         monkeypatch.setattr(node.server.registry, "open", fails)
         with capture_logs() as logs:
-            assert (await node.ask("/sse/connect/s1")).status == 500
+            if tornados:
+                client = await connect_by_tornado(node, "s1")
+            else:
+                client = await node.client()
+                await client.request("/sse/connect/s1", node.bearer())
+            assert await client.read_all() == b"", "its socket is no longer HTTP's: there is no answer"
         assert [line["event"] for line in logs] == ["request failed"]
         assert [connection.fileno() for connection in handed] == [-1]
 
@@ -237,18 +270,23 @@ async def test_a_broker_that_takes_no_interest_turns_the_client_away(clock: Cloc
         assert [block.json()["reason"] for block in await shed.rest()] == ["limit"]
 
 
+@pytest.mark.parametrize("tornados", [False, True])
 @pytest.mark.gen_test
-async def test_a_client_that_is_gone_before_its_stream_opens_leaves_nothing(clock: Clock) -> None:
+async def test_a_client_that_is_gone_before_its_stream_opens_leaves_nothing(clock: Clock, tornados: bool) -> None:
     broker = Hesitant(clock)
     async with serving(clock, broker) as node:
-        client = await node.client()
-        await client.request("/sse/connect/s1", node.bearer())
+        if tornados:
+            client = await connect_by_tornado(node, "s1")
+        else:
+            client = await node.client()
+            await client.request("/sse/connect/s1", node.bearer())
         await broker.asked.wait()
         assert broker.interest != []
         client.reset()
-        other = await node.client()
-        await other.request("/healthz")
-        assert (await other.response()).status == 200, "the loop has heard of the reset by now"
-        broker.go_on.set()
-        await until(lambda: broker.interest == [])
+        for _ in range(3):
+            assert (await node.ask("/healthz")).status == 200, "the loop has heard of the reset by now"
+        with capture_logs() as logs:
+            broker.go_on.set()
+            await until(lambda: broker.interest == [])
+        assert logs == []
         assert node.server.stats.streams_opened == 0

@@ -34,6 +34,24 @@ async def test_a_malformed_request_is_400_in_the_error_shape(request_text: str, 
         assert await client.read_all() == b"", "the connection ends, and nothing is said on top"
 
 
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: a/b\r\nX: 1\r\nX: 2\r\n\r\n",
+        "POST /sse/publish HTTP/1.1\r\nHost: a,b\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+)
+@pytest.mark.gen_test
+async def test_what_comes_behind_a_malformed_request_is_not_answered(request_text: str) -> None:
+    async with serving() as node:
+        client = await node.client()
+        await client.send(request_text.encode() + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        response = await client.response()
+        assert (response.status, response.headers["connection"]) == (400, "close")
+        assert await client.read_all() == b""
+
+
 @pytest.mark.gen_test
 async def test_good_requests_are_none_the_wiser() -> None:
     async with serving() as node:

@@ -21,22 +21,21 @@ Example: at epoch `a`, m1 goes to user u, m2 to all, m3 to user v. A stream of u
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position
 from tornado_sse.topic import Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """What became of a draft: its position, and whether it had been published before."""
 
     position: Position
     duplicate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What a stream missed: `messages` in order, complete up to sequence `upto`, save for what is gone.
 
     `lost` is the highest sequence that is gone, 0: none is.

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
-
-from tornado.iostream import IOStream, SSLIOStream
+from typing import Any
 
 from tornado_sse import notices, resume
 from tornado_sse.admission import Rejection, UserCapPolicy
@@ -19,12 +17,9 @@ from tornado_sse.hub import topics_of
 from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason
 from tornado_sse.resume import ResumeResult
-from tornado_sse.sockets import duplicate, http_date
+from tornado_sse.sockets import http_date, is_closed, is_encrypted, take_over
 from tornado_sse.stream import Stream
 from tornado_sse.topic import Topic, allows, channel_problem
-
-if TYPE_CHECKING:
-    from tornado.http1connection import HTTP1Connection
 
 
 class TooManyStreams(ApiError):
@@ -50,7 +45,7 @@ class ConnectHandler(SessionHandler):
     async def get(self, session_id: str) -> None:
         """Open a stream."""
         principal, channels, address = await self._admit(session_id)
-        if isinstance(self._transport(), SSLIOStream):
+        if is_encrypted(self):
             raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "streams want a proxy in front that ends TLS")
         topics = list(topics_of(principal.user, session_id, channels))
         await self.server.broker.subscribe(topics)
@@ -97,29 +92,28 @@ class ConnectHandler(SessionHandler):
         self._check_room(address)
         if self._answer_disconnected(principal.user, session_id):
             return None
-        if self._transport().closed():
+        if is_closed(self):
             self.detach()
             return None
+        self._make_room(principal.user)
+        encoding = self._encoding()
         try:
-            connection = duplicate(self._transport(), server.settings.tcp_user_timeout)
+            connection = take_over(self, server.settings.tcp_user_timeout)
         except OSError as error:
             raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT) from error
         try:
-            self._make_room(principal.user)
-            stream = server.registry.open(
+            return server.registry.open(
                 connection,
                 user=principal.user,
                 session=session_id,
                 channels=channels,
                 address=address,
-                encoding=self._encoding(),
+                encoding=encoding,
                 expires_at=principal.ends_at(server.clocks.wall(), server.settings.jwt_leeway),
             )
         except BaseException:
             connection.close()
             raise
-        self.detach().close()
-        return stream
 
     async def _begin(self, stream: Stream, topics: list[Topic]) -> None:
         broker = self.server.broker
@@ -131,9 +125,6 @@ class ConnectHandler(SessionHandler):
             return
         stream.start(self._beginning(stream, request, past), past.upto)
         self.server.stats.connect.observe(self.request.request_time())
-
-    def _transport(self) -> IOStream:
-        return cast("HTTP1Connection", self.request.connection).stream
 
     def _check_room(self, address: str) -> None:
         server = self.server

@@ -44,6 +44,7 @@ class _Guard(HTTPMessageDelegate):
     def _refuse(self, message: str) -> None:
         body = msgspec.json.encode({"message": message, "status": BAD.name})
         headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})
+        headers["Connection"] = "close"  # who gets this wrong may be wrong about where the next request begins
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", BAD.value, BAD.phrase), headers, body)
         self._connection.finish()
 
