@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import gc
 import json
@@ -5,21 +6,25 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from structlog.testing import capture_logs
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders
 from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from client_support import Client, until
 from serve_support import served
 from server_support import Clock
 from tornado_sse import listener as module
+from tornado_sse.handlers.malformed import GuardedApplication
 from tornado_sse.listener import BACK_OFF, MAX_HEADER, Listener
 
 
@@ -31,9 +36,48 @@ class Hello(RequestHandler):
         self.write(self.request.body)
 
 
+class Held(RequestHandler):
+    """Answers when it is told to."""
+
+    waiting: ClassVar[list[asyncio.Event]] = []
+
+    async def get(self) -> None:
+        event = asyncio.Event()
+        self.waiting.append(event)
+        await event.wait()
+        self.waiting.remove(event)
+        self.write("hello")
+
+
+class Account(RequestHandler):
+    """Answers with what it was asked."""
+
+    def get(self) -> None:
+        asked = [self.request.method, self.request.uri, self.request.version, self.request.host]
+        fields = [field for field in self.request.headers.get_all() if field[0] != "Connection"]
+        self.write({"asked": asked, "fields": fields, "body": self.request.body.decode("latin-1")})
+
+    post = delete = options = put = head = get
+
+
+class Empty(RequestHandler):
+    def get(self) -> None:
+        self.set_status(204)
+
+
+class Parts(RequestHandler):
+    async def get(self) -> None:
+        for part in ("one", "two"):
+            self.write(part)
+            await self.flush()
+
+
+ROUTES = [("/", Hello), ("/held", Held), ("/account", Account), ("/empty", Empty), ("/parts", Parts)]
+
+
 @asynccontextmanager
 async def listening(host: str = "127.0.0.1", **options: Any) -> AsyncIterator[Listener]:
-    listener = Listener(Application([("/", Hello)], log_function=lambda _: None), host, 0, **options)
+    listener = Listener(GuardedApplication(ROUTES, log_function=lambda _: None), host, 0, **options)
     listener.start()
     try:
         yield listener
@@ -95,12 +139,86 @@ async def test_processes_may_share_the_port() -> None:
 async def test_slow_requests_are_cut(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     assert module.SLOW == 10
     monkeypatch.setattr(module, "SLOW", 0.1)
+    monkeypatch.setattr(module, "CUT_EVERY", 0.01)
     async with listening() as listener:
         client = await Client.to(listener.port)
         await client.send(sent)
         assert await client.read() == b""
         client.close()
         assert await hello(listener.port) == b"hello"
+
+
+@pytest.mark.gen_test
+async def test_clients_are_cut_each_in_its_time(clock: Clock) -> None:
+    async with listening(clock=clock) as listener:
+        clients = []
+        for _ in range(3):
+            clients.append(await Client.to(listener.port))
+            await until(lambda: len(listener.connections) == len(clients))
+            clock.advance(4)
+        await clients[1].request("/")
+        assert (await clients[1].response()).status == 200, "who has been answered has his time again"
+        for seconds, left in ((0, 2), (5, 2), (1, 1), (3, 1), (1, 0)):
+            clock.advance(seconds)
+            listener._cut()
+            assert len(listener.connections) == left
+        for client in clients:
+            assert await client.read() == b""
+            client.close()
+
+
+@pytest.mark.gen_test
+async def test_a_body_has_a_time_of_its_own(clock: Clock) -> None:
+    async with listening(clock=clock) as listener:
+        client = await Client.to(listener.port)
+        await until(lambda: listener.connections)
+        clock.advance(module.SLOW - 1)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+        assert await hello(listener.port) == b"hello"
+        clock.advance(module.SLOW - 1)
+        listener._cut()
+        await client.send(b"c")
+        assert await hello(listener.port) == b"hello"
+        await client.send(b"de")
+        assert (await client.response()).body == b"abcde"
+        client.close()
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_cut_who_waits_for_us(clock: Clock) -> None:
+    async with listening(clock=clock) as listener:
+        client = await Client.to(listener.port)
+        await client.request("/held")
+        await until(lambda: Held.waiting)
+        clock.advance(2 * module.SLOW)
+        listener._cut()
+        assert len(listener.connections) == 1
+        Held.waiting[0].set()
+        assert (await client.response()).body == b"hello"
+        client.close()
+
+
+@pytest.mark.gen_test
+async def test_its_end_is_that_of_all_its_connections() -> None:
+    async with listening() as listener:
+        requests = [
+            b"",
+            b"GET / HTTP/1.1\r\nHost",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab",
+            b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /held HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\n\r\n",
+        ]
+        clients = [await Client.to(listener.port) for _ in requests]
+        for client, request in zip(clients, requests, strict=True):
+            await client.send(request)
+        await until(lambda: len(Held.waiting) == 2)
+    for client in clients:
+        assert await client.read() == b""
+        client.close()
+    assert (listener.connections, listener._expected) == (set(), {})
+    for event in Held.waiting:
+        event.set()
+    await until(lambda: not Held.waiting)
 
 
 @pytest.mark.gen_test
@@ -114,6 +232,131 @@ async def test_headers_and_bodies_are_bounded() -> None:
             await client.send(request)
             assert b"200 OK" not in await client.read_all()
             client.close()
+
+
+# Beside Tornado's own
+
+
+@asynccontextmanager
+async def tornados_own() -> AsyncIterator[int]:
+    """Tornado's server of the same application, and its port."""
+    (bound,) = bind_sockets(0, "127.0.0.1")
+    server = HTTPServer(GuardedApplication(ROUTES, log_function=lambda _: None), max_body_size=BODY_BYTES)
+    server.add_socket(bound)
+    try:
+        yield bound.getsockname()[1]
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+BODY_BYTES = 100
+
+
+def asking(line: str, *fields: str, body: str = "") -> str:
+    return "\r\n".join([line, "Host: a", *fields, "", body])
+
+
+GET = "GET /account HTTP/1.1"
+POST = "POST /account HTTP/1.1"
+PLAIN = asking(GET)
+CHUNKED = asking(POST, "Transfer-Encoding: chunked", body="3\r\nabc\r\n2;x=1\r\nde\r\n0\r\n\r\n")
+
+REQUESTS = [
+    PLAIN,
+    PLAIN * 3,
+    PLAIN + CHUNKED + PLAIN,
+    asking("GET /account?a=b%20c&d HTTP/1.1", "X-Empty:", "x-ODD: \t a \x80 b \t"),
+    asking(GET, "Content-Length: 3", body="abc"),
+    asking(POST, "Content-Length: 0005", body="a\r\nbc") + PLAIN,
+    asking(POST, "Content-Length: 0"),
+    asking(POST, f"Content-Length: {BODY_BYTES}", body="x" * BODY_BYTES),
+    asking(POST, f"Content-Length: {BODY_BYTES + 1}", body="x" * (BODY_BYTES + 1)),
+    asking(POST),
+    asking(POST, "Content-Length: 1", "Content-Length: 1", body="a"),
+    asking(POST, "Content-Length: 1", "Content-Length: 2", body="a"),
+    asking(POST, "Content-Length: 1", "Transfer-Encoding: chunked", body="0\r\n\r\n"),
+    asking(POST, "Content-Length: +1", body="a"),
+    asking(POST, "Content-Length: -1"),
+    asking(POST, "Content-Length:"),
+    asking(POST, "Content-Length: 1, 1", body="a"),
+    asking(POST, "Transfer-Encoding: gzip, chunked", body="0\r\n\r\n"),
+    asking(POST, "Expect: 100-continue", "Content-Length: 2", body="ab") + PLAIN,
+    asking(POST, "Content-Type: application/x-www-form-urlencoded", "Content-Length: 3", body="a=b"),
+    asking("DELETE /account HTTP/1.1") + asking("OPTIONS /account HTTP/1.1") + asking("PUT /account HTTP/1.1"),
+    asking("OPTIONS * HTTP/1.1"),
+    asking("BREW /account HTTP/1.1"),
+    asking("DELETE / HTTP/1.1"),
+    asking("GET /nowhere HTTP/1.1"),
+    asking("GET //account HTTP/1.1"),
+    asking("GET http://b/account HTTP/1.1"),
+    asking("GET /empty HTTP/1.1") + PLAIN,
+    asking("GET /parts HTTP/1.1"),
+    asking("GET /account HTTP/1.0"),
+    asking("GET /account HTTP/1.0", "Connection: keep-alive") + PLAIN,
+    asking("GET /account HTTP/2.0"),
+    asking("HEAD /account HTTP/1.1", "Connection: close"),
+    asking(GET, "Connection: Keep-Alive") + PLAIN,
+    asking(GET, "Connection: CLOSE") + PLAIN,
+    asking(GET, "Connection: te") + PLAIN,
+    asking(GET, "Connection: upgrade", "Upgrade: websocket"),
+    asking(GET, "X: 1", "x: 2"),
+    asking(GET, "Host: b"),
+    asking(GET, "X : 1"),
+    asking(GET, "X: 1", " folded"),
+    asking(GET, "X: a\0b"),
+    asking(GET, "X: a\rb"),
+    asking(GET, "no colon"),
+    asking(GET, f"X: {'x' * 20_000}"),
+    PLAIN.replace("a\r", "a/b\r") + PLAIN,
+    PLAIN.replace("a\r", "\r"),
+    PLAIN.replace("Host: a\r\n", ""),
+    PLAIN.replace("Host: a\r\n", "X: a\r\n") + PLAIN,
+    PLAIN.replace("\r\n", "\n"),
+    "\r\n" + PLAIN,
+    "\0\r\n\r\n",
+]
+
+
+def answers(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The status and the body of each."""
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        line, _, fields = head.decode("latin-1").partition("\r\n")
+        headers, status, size = HTTPHeaders.parse(fields), int(line.split(" ")[1]), len(data)
+        body = b""
+        if headers.get("Transfer-Encoding") == "chunked":
+            while size:
+                length, _, data = data.partition(b"\r\n")
+                size = int(length, 16)
+                body, data = body + data[:size], data[size + 2 :]
+        else:
+            size = 0 if status in (100, 204) else int(headers.get("Content-Length", size))
+            body, data = data[:size], data[size:]
+        yield status, body
+
+
+async def asked(port: int, request: str) -> list[tuple[int, bytes]]:
+    client = await Client.to(port)
+    end = asking("GET /empty HTTP/1.1", "Connection: close")
+    await client.send((request + end).encode("latin-1"))
+    data = await client.read_all()
+    client.close()
+    return list(answers(data))
+
+
+@pytest.mark.parametrize("request_text", REQUESTS, ids=lambda text: repr(text)[1:50])
+@pytest.mark.gen_test
+async def test_answers_as_tornados_own_server_does(request_text: str) -> None:
+    async with listening(body_bytes=BODY_BYTES) as listener, tornados_own() as port:
+        ours, theirs = await asked(listener.port, request_text), await asked(port, request_text)
+    if "/parts" in request_text:  # without a length the connection is at its end
+        theirs.pop()
+    assert ours == theirs
+    assert ours
+
+
+# When descriptors run out
 
 
 class Accepting:

@@ -28,7 +28,7 @@ def take_over(handler: RequestHandler, user_timeout: float) -> socket.socket:
     else:
         connection = _tornados(handler).socket.dup()
         handler.detach().close()
-    handler.ui = {}  # it refers to the handler, and would leave it to the garbage collector
+    handler.ui.clear()  # it refers to the handler, and would leave it to the garbage collector
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * MILLISECONDS))
