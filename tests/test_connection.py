@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -129,21 +128,23 @@ class Failing(RequestHandler):
 
 
 @stream_request_body
-class Streamed(Holding):
-    """Takes the body while it comes, once it is prepared; it refuses what begins with "no"."""
+class FailingStreamed(Failing):
+    """Is made as soon as the head is there."""
+
+
+@stream_request_body
+class Streamed(RequestHandler):
+    """Takes the body as it comes, be it prepared or not."""
+
+    def initialize(self) -> None:
+        self.chunks: list[bytes] = []
 
     async def prepare(self) -> None:
-        self.chunks: list[bytes] = []
-        if "Slowly" in self.request.headers:
-            self.hold.asked += 1
-            await self.hold.go_on.wait()
         if "Never" in self.request.headers:
             raise HTTPError(403)
 
     def data_received(self, chunk: bytes) -> None:
         self.chunks.append(chunk)
-        if chunk.startswith(b"no"):
-            self.send_error(413)
         if chunk.startswith(b"fail"):
             raise OSError("why")
 
@@ -197,7 +198,8 @@ async def listening(clock: Clock | None = None, errors: list[Exception] | None =
         ("/last", Last),
         ("/taken", Taken, held),
         ("/failing", Failing, {"errors": errors}),
-        ("/streamed", Streamed, held),
+        ("/failing-streamed", FailingStreamed, {"errors": errors}),
+        ("/streamed", Streamed),
     ]
     application = GuardedApplication(routes, log_function=lambda _: None)
     listener = Listener(application, "127.0.0.1", 0, body_bytes=BODY_BYTES, **{"clock": clock} if clock else {})  # type: ignore[arg-type]
@@ -345,36 +347,9 @@ async def test_a_body_can_be_taken_as_it_comes() -> None:
         for sent, chunks in ((b"hello", ["hello"]), (b"", [])):
             await client.send(post(sent, "/streamed"))
             assert (await client.response()).json() == {"chunks": chunks}
-        await client.send(post(b"no", "/streamed") + post(b"yes", "/streamed"))
-        assert (await client.response()).status == 413
-        assert (await client.response()).json() == {"chunks": ["yes"]}
         await client.send(post(b"unread", "/streamed", "Never: 1") + post(b"yes", "/streamed"))
         assert (await client.response()).status == 403
         assert (await client.response()).json() == {"chunks": ["yes"]}
-
-
-@pytest.mark.gen_test
-async def test_a_body_waits_for_who_is_not_prepared() -> None:
-    async with listening() as node:
-        client = await node.client()
-        await client.send(post(b"hello", "/streamed", "Slowly: 1"))
-        await until(lambda: node.hold.asked)
-        await node.heard()
-        node.hold.go_on.set()
-        assert (await client.response()).json() == {"chunks": ["hello"]}
-
-
-@pytest.mark.gen_test
-async def test_who_leaves_before_its_body_is_wanted_is_forgotten() -> None:
-    async with listening() as node:
-        client = await node.client()
-        await client.send(post(b"hello", "/streamed", "Slowly: 1"))
-        await until(lambda: node.hold.asked)
-        client.reset()
-        await node.forgotten()
-        node.hold.go_on.set()
-        await node.heard()
-        assert (node.hold.hung_up, node.hold.answered) == (1, 0)
 
 
 @pytest.mark.gen_test
@@ -633,15 +608,16 @@ async def test_who_writes_after_the_end_is_told_at_once() -> None:
         assert await client.read() == b""
 
 
-@pytest.mark.parametrize("error", [RuntimeError("why"), OSError("why"), BlockingIOError("why"), HTTPInputError("why")])
+@pytest.mark.parametrize("target", ["/failing", "/failing-streamed"])
+@pytest.mark.parametrize("error", [RuntimeError("why"), OSError("why"), BlockingIOError("why")])
 @pytest.mark.gen_test
 async def test_a_handler_that_can_not_be_made_closes_the_connection(
-    error: Exception, caplog: pytest.LogCaptureFixture
+    target: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(errors=[error]) as node:
         client = await node.client()
         with caplog.at_level(logging.ERROR, "tornado.application"):
-            await client.send(get("/failing"))
+            await client.send(get(target))
             await client.read_all()
         await node.forgotten()
     (record,) = caplog.records

@@ -5,12 +5,12 @@ of the connection; nothing is taken from the socket before that is known.
 """
 
 import socket
-from asyncio import Future, ensure_future
+from asyncio import Future
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.web import Application
@@ -190,28 +190,14 @@ class Connection(HTTPConnection):
         body, self._body = b"".join(self._body), []
         try:
             delegate = self._door.application.start_request(self._door, self)
-            prepared = delegate.headers_received(request.start_line, request.headers)
+            delegate.headers_received(request.start_line, request.headers)
+            if not self._answered:  # what streams its body has it before it is prepared: waiting costs turns
+                if body:
+                    delegate.data_received(body)
+                delegate.finish()
         except Exception:  # noqa: BLE001 - told as Tornado tells it; the other connections go on
-            self._fail()
-            return
-        if prepared is None:
-            self._hand_over(delegate, body)
-        else:  # it takes its body as it comes, but not before it is prepared
-            ensure_future(prepared).add_done_callback(lambda _: self._hand_over(delegate, body))
-
-    def _hand_over(self, delegate: HTTPMessageDelegate, body: bytes) -> None:
-        if self._answered or self.closed:
-            return
-        try:
-            if body:
-                delegate.data_received(body)
-            delegate.finish()
-        except Exception:  # noqa: BLE001 - as above
-            self._fail()
-
-    def _fail(self) -> None:
-        app_log.error("Uncaught exception", exc_info=True)
-        self.close()
+            app_log.error("Uncaught exception", exc_info=True)
+            self.close()
 
     def _write(self, data: bytes) -> None:
         if self.closed:

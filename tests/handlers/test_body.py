@@ -107,3 +107,11 @@ async def test_a_client_that_leaves_in_the_middle_does_no_harm() -> None:
         client.close()
         assert (await good(node)).status == 200
         assert node.server.stats.messages_published["accepted"] == 1
+
+
+@pytest.mark.gen_test
+async def test_a_body_that_was_here_before_the_handler_is_held_against_the_limit_too() -> None:
+    async with serving(max_body_bytes=100, max_message_bytes=10) as node:
+        for size in (101, 1000, 5000):
+            answer = await node.ask("/sse/publish", method="POST", body=b"x" * size)
+            assert (answer.status, answer.json()["status"]) == (413, "CONTENT_TOO_LARGE")

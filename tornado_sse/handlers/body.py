@@ -35,9 +35,11 @@ class BodyHandler(BaseHandler):
         self._chunks: list[bytes] = []
         self._size = 0
         self._refused: ApiError | None = None
+        self._prepared = False
 
     async def prepare(self) -> None:
         """Turn away what says that it is too large, and find out who asks before the body comes."""
+        self._prepared = True
         connection = cast("HTTP1Connection", self.request.connection)
         connection.set_max_body_size(10**DIGITS - 1)  # we count; after an answer this early Tornado reads no more
         length = self.request.headers.get("Content-Length", "")
@@ -57,11 +59,11 @@ class BodyHandler(BaseHandler):
         principal.require(self.scope)
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep what is within the limit, read on beyond it, but not for ever."""
+        """Keep what is within the limit, read on beyond it, but not for ever. May come before `prepare`, then whole."""
         self._size += len(chunk)
         if self._size <= self.server.settings.max_body_bytes and self._refused is None:
             self._chunks.append(chunk)
-        elif self._size > self._most():
+        elif self._prepared and self._size > self._most():
             error = self._too_large()
             self.send_error(exc_info=(type(error), error, None))
 
