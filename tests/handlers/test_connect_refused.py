@@ -204,7 +204,7 @@ async def test_without_a_descriptor_left_clients_whose_stream_needs_one_are_shed
 ) -> None:
     broker = Hesitant(clock)
     broker.go_on.set()
-    async with serving(clock, broker) as node:
+    async with serving(clock, broker, max_streams_per_user=1, user_cap_policy="replace") as node:
         oldest = await node.opened()
         with monkeypatch.context() as patch:
             patch.setattr(socket.socket, "dup", exhausted)
@@ -219,7 +219,7 @@ async def test_without_a_descriptor_left_clients_whose_stream_needs_one_are_shed
         assert await oldest.data() == "still there"
         again = await connect_by_tornado(node, "s2")
         await again.streaming()
-        assert len(node.streams) == 2
+        assert [stream.session for stream in node.streams] == ["s2"]
 
 
 @pytest.mark.gen_test

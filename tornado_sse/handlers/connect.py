@@ -95,12 +95,14 @@ class ConnectHandler(SessionHandler):
         if is_closed(self):
             self.detach()
             return None
-        self._make_room(principal.user)
+        replaced = self._to_be_replaced(principal.user)
         encoding = self._encoding()
         try:
             connection = take_over(self, server.settings.tcp_user_timeout)
         except OSError as error:
             raise Overloaded(Rejection.LIMIT, CloseReason.LIMIT) from error
+        if replaced:
+            replaced.close(CloseReason.REPLACED)
         try:
             return server.registry.open(
                 connection,
@@ -135,13 +137,13 @@ class ConnectHandler(SessionHandler):
         if server.caps.address_full(server.registry.addresses[address]):
             raise TooManyStreams(Rejection.ADDRESS)
 
-    def _make_room(self, user: str) -> None:
+    def _to_be_replaced(self, user: str) -> Stream | None:
         streams = self.server.registry.hub.users.get(user)
         if not self.server.caps.user_full(len(streams)):
-            return
+            return None
         if self.server.caps.user_policy is UserCapPolicy.REJECT:
             raise TooManyStreams(Rejection.USER)
-        next(iter(streams)).close(CloseReason.REPLACED)
+        return next(iter(streams))
 
     def _last_event_id(self) -> str:
         sent = self.request.query_arguments.get("lastEventId", [b""])[-1]
