@@ -108,7 +108,9 @@ def plot(folder: Path, everything: dict[str, Any]) -> None:
     bars = axes.barh(names, values, color="#3b6ea8")
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.axvline(1, color="#444", linewidth=1)
-    axes.set_title("How near tornado_sse is to a C program that only calls send() (1: as good, above: better)")
+    figure.suptitle(
+        "How near tornado_sse is to a C program that only calls send() (1: as good, above: better)", fontsize=11
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
     for kind in ("png", "svg"):
