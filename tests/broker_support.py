@@ -4,20 +4,29 @@ A broker joins by adding its backend to BACKENDS.
 """
 
 import asyncio
+import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+from nats import connect
 
+from nats_support import shared_server
 from support import FakeClock, sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import Broker, Disconnect, Published
 from tornado_sse.brokers.memory import MemoryBroker
+from tornado_sse.brokers.nats.broker import NatsBroker, Servers
+from tornado_sse.brokers.nats.layout import Layout
+from tornado_sse.brokers.nats.scribe import Scribe
 from tornado_sse.history import History
 from tornado_sse.message import Draft, Message
+from tornado_sse.publishing import Limits
+from tornado_sse.stats import Stats
 from tornado_sse.topic import Topic
 
 USER, OTHER, CHANNEL = topic.user("u"), topic.user("v"), topic.channel("c")
@@ -31,6 +40,9 @@ HISTORY = 20
 
 WINDOW = 30.0
 """Seconds in which an idempotency key is remembered."""
+
+NATS_WINDOW = 0.2
+"""The same, where a real server has to wait for its end."""
 
 
 class Backend(Protocol):
@@ -73,8 +85,63 @@ async def memory() -> AsyncIterator[Backend]:
     yield MemoryBackend()
 
 
+class NatsBackend:
+    """One stream of a NATS server that the tests share."""
+
+    nodes = 2
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.prefix = "t" + secrets.token_hex(6)
+        self.layout = Layout(self.prefix, size=HISTORY, ttl=300, max_bytes=10**7, window=NATS_WINDOW)
+        self.stats = Stats()
+        self._elapsed = 0.0
+
+    def broker(self) -> Broker:
+        return self.broker_at(self._url)
+
+    def broker_at(
+        self,
+        url: str | tuple[str, ...],
+        probe: float = 2.0,
+        wanted: Layout | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> NatsBroker:
+        return NatsBroker(
+            Servers((url,) if isinstance(url, str) else url, options or {}),
+            wanted or self.layout,
+            Scribe(
+                Limits(65536, 1),
+                self.stats,
+                clock=lambda: time.monotonic() + self._elapsed,
+                wall=lambda: time.time() + self._elapsed,
+            ),
+            probe=probe,
+            on_reconnect=self._count_reconnect,
+        )
+
+    def _count_reconnect(self) -> None:
+        self.stats.broker_reconnects += 1
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let it pass for what the node reckons; keys are forgotten by the server, in its own time."""
+        self._elapsed += seconds
+        if seconds > WINDOW:
+            await asyncio.sleep(NATS_WINDOW * 2)
+
+    async def lose_history(self) -> None:
+        client = await connect(self._url)
+        await client.jetstream().delete_stream(self.prefix)
+        await client.close()
+
+
+@asynccontextmanager
+async def nats() -> AsyncIterator[Backend]:
+    yield NatsBackend(shared_server().url)
+
+
 BackendFactory = Callable[[], AbstractAsyncContextManager[Backend]]
-BACKENDS: list[BackendFactory] = [memory]
+BACKENDS: list[BackendFactory] = [memory, nats]
 
 
 class Node:
@@ -84,14 +151,29 @@ class Node:
         self.broker = broker
         self.delivered: list[Message] = []
         self.commands: list[Disconnect] = []
+        self.holes: list[tuple[int, int]] = []
+        self.renewals: list[tuple[str, int]] = []
+        self.upto = 0
         self._changed = asyncio.Event()
 
     def deliver(self, messages: Sequence[Message]) -> None:
         self.delivered.extend(messages)
         self._changed.set()
 
-    def command(self, command: Disconnect) -> None:
+    def obey(self, command: Disconnect) -> None:
         self.commands.append(command)
+        self._changed.set()
+
+    def lost(self, first: int, last: int) -> None:
+        self.holes.append((first, last))
+        self._changed.set()
+
+    def renew(self, epoch: str, upto: int) -> None:
+        self.renewals.append((epoch, upto))
+        self._changed.set()
+
+    def reached(self, upto: int) -> None:
+        self.upto = upto
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -119,7 +201,7 @@ class Cluster:
 
     async def node(self, *topics: Topic) -> Node:
         node = Node(self.backend.broker())
-        await node.broker.start(node.deliver, node.command)
+        await node.broker.start(node)
         self.started.append(node)
         if topics:
             await node.broker.subscribe(topics)

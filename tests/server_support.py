@@ -126,9 +126,13 @@ class Served(Target):
 
 
 @asynccontextmanager
-async def serving(clock: Clock | None = None, broker: Broker | None = None, **settings: Any) -> AsyncIterator[Served]:
-    """Serve in the running loop, on free ports."""
+async def serving(
+    clock: Clock | None = None, broker: Broker | str | None = None, **settings: Any
+) -> AsyncIterator[Served]:
+    """Serve in the running loop, on free ports; `broker` is one, or the setting."""
     settings = {"jwt_secret": SECRET, "port": 0, "admin_port": 0} | settings
+    if isinstance(broker, str):
+        settings["broker"], broker = broker, None
     clocks = clock.clocks if clock else Clocks(time.monotonic, time.time)
     server = EventServer(Settings(**settings), broker, clocks)
     public = Listener(application(server, server.routes()), server.settings.host, server.settings.port)

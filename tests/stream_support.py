@@ -58,7 +58,7 @@ class Bench:
         return Message(Draft((ALL,), data, key=key), Position("e", self.sequence), self.clock())
 
     def publish(self, *texts: str, key: str | None = None) -> None:
-        self.registry.deliver([self.message(text, key) for text in texts])
+        self.registry.fanout.deliver([self.message(text, key) for text in texts])
 
     def backlogged(self) -> tuple[Stream, socket.socket]:
         """A live stream whose socket is full of one message, of which a part is still here."""

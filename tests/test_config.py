@@ -99,6 +99,10 @@ def test_the_variables_of_the_client_commands_are_no_settings() -> None:
         ("session_cookie", "a b", "a cookie name (RFC 6265 section 4.1.1), or empty for no cookie"),
         ("jwks_url", "file:///etc/keys", "a URL that begins with http:// or https:// and names a host"),
         ("jwks_url", "https://", "a URL that begins with http:// or https:// and names a host"),
+        ("broker", "http://a", "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas"),
+        ("broker", "nats://a,", "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas"),
+        ("broker", "nats://u:p@a", "a URL without user and password, which are settings of their own"),
+        ("broker_prefix", "a.b", "1 to 64 letters, digits, _ and -"),
         ("trusted_proxies", "10.0.0.1/8", "an address, or a network without host bits, like 10.0.0.0/8 or ::1"),
     ],
 )
@@ -252,7 +256,8 @@ def test_every_setting_is_described_in_a_sentence(name: str) -> None:
 
 
 def test_secrets_are_known_as_such() -> None:
-    assert [name for name in Settings.model_fields if config.is_secret(name)] == ["jwt_secret", "session_secret"]
+    secrets = ["jwt_secret", "session_secret", "broker_password", "broker_token"]
+    assert [name for name in Settings.model_fields if config.is_secret(name)] == secrets
 
 
 def test_values_are_shown_as_text_and_secrets_hidden() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import secrets
 import socket
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from signal import SIGHUP, SIGINT, SIGTERM
 import pytest
 
 from client_support import Client, Response, until
+from nats_support import free_port, shared_server
 from serve_support import Process, program, served
 from server_support import SECRET
 from tornado_sse import __version__, tokens
@@ -163,6 +165,29 @@ async def test_keys_that_serve_no_algorithm_are_exit_code_2() -> None:
         assert await process.exit_code() == 2
     (line,) = process.logged("refused")
     assert "there is no key" in line["problem"]
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_broker_out_of_reach_is_exit_code_1() -> None:
+    async with program(broker=f"nats://127.0.0.1:{free_port()}", broker_probe=0.2) as process:
+        assert await process.exit_code() == 1
+    assert "NATS" in process.logged("broker out of reach")[0]["problem"]
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_broker_set_up_otherwise_is_exit_code_2() -> None:
+    prefix = "t" + secrets.token_hex(6)
+    async with served(broker=shared_server().url, broker_prefix=prefix):
+        async with program(broker=shared_server().url, broker_prefix=prefix, history_size=7) as process:
+            assert await process.exit_code() == 2
+        assert "the settings want 7" in process.logged("refused")[0]["problem"]
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_file_for_the_broker_that_is_not_there_is_exit_code_2() -> None:
+    async with program(broker="tls://127.0.0.1", broker_ca="/no/such/file") as process:
+        assert await process.exit_code() == 2
+    assert "a file for the broker" in process.logged("refused")[0]["problem"]
 
 
 class Configured:

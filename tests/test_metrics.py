@@ -37,6 +37,7 @@ COUNTERS = {
     "gaps": "reason",
     "auth_failures": "reason",
     "broker_reconnects": None,
+    "messages_malformed": None,
 }
 HISTOGRAMS = {"delivery_seconds", "fanout_seconds", "stream_duration_seconds", "loop_lag_seconds", "connect_seconds"}
 

@@ -14,11 +14,13 @@ from tornado.routing import URLSpec
 
 from tornado_sse.brokers.base import Broker
 from tornado_sse.brokers.memory import MemoryBroker
-from tornado_sse.config import Settings
+from tornado_sse.config import ConfigProblem, Settings
 from tornado_sse.handlers.routes import admin_routes, public_routes
 from tornado_sse.history import History
 from tornado_sse.node import Node
+from tornado_sse.publishing import Limits
 from tornado_sse.registry import Clocks
+from tornado_sse.stats import Stats
 
 REAL_TIME = Clocks(time.monotonic, time.time)
 
@@ -28,11 +30,13 @@ class EventServer(Node):
 
     To be made behind any fork, and used on one event loop.
 
-    `broker` None: the one that the settings name. `clocks` are for tests. Raises KeyProblem for keys that are no good.
+    `broker` None: the one that the settings name. `clocks` are for tests. Raises KeyProblem for keys that are no good,
+    and ConfigProblem if the broker wants something that is not installed.
     """
 
     def __init__(self, settings: Settings, broker: Broker | None = None, clocks: Clocks = REAL_TIME) -> None:
-        super().__init__(settings, broker or _memory_broker(settings, clocks.monotonic), clocks)
+        stats = Stats()
+        super().__init__(settings, broker or _broker(settings, clocks, stats), clocks, stats)
 
     def routes(self) -> list[URLSpec]:
         """Return the rules of the public operations, for a `tornado.web.Application`."""
@@ -41,6 +45,38 @@ class EventServer(Node):
     def admin_routes(self) -> list[URLSpec]:
         """Return the rules of the admin listener."""
         return admin_routes(self)
+
+
+def _broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
+    if settings.broker is None:
+        return _memory_broker(settings, clocks.monotonic)
+    try:
+        return _nats_broker(settings, clocks, stats)
+    except ImportError as error:
+        raise ConfigProblem([f"the broker needs more: pip install tornado-sse[nats] ({error})"]) from error
+    except OSError as error:
+        raise ConfigProblem([f"a file for the broker can't be used: {error}"]) from error
+
+
+def _nats_broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
+    from tornado_sse.brokers.nats.broker import NatsBroker  # noqa: PLC0415 - an extra that may not be there
+    from tornado_sse.brokers.nats.layout import Layout  # noqa: PLC0415 - same
+    from tornado_sse.brokers.nats.login import servers  # noqa: PLC0415 - same
+    from tornado_sse.brokers.nats.scribe import Scribe  # noqa: PLC0415 - same
+
+    def count_reconnect() -> None:
+        stats.broker_reconnects += 1
+
+    wanted = Layout(
+        settings.broker_prefix,
+        size=settings.history_size,
+        ttl=settings.history_ttl,
+        max_bytes=settings.history_bytes,
+        window=settings.idempotency_window,
+        replicas=settings.broker_replicas,
+    )
+    scribe = Scribe(Limits(settings.max_message_bytes, 1), stats, clocks.monotonic, clocks.wall)
+    return NatsBroker(servers(settings), wanted, scribe, probe=settings.broker_probe, on_reconnect=count_reconnect)
 
 
 def _memory_broker(settings: Settings, clock: Callable[[], float]) -> MemoryBroker:

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tornado_sse.outbox import SlowPolicy
-from tornado_sse.values import CookieName, KeyFile, Network, Origin, Secret, Url
+from tornado_sse.values import BrokerPrefix, BrokerUrl, CookieName, KeyFile, Network, Origin, Secret, Url
 
 ENV_PREFIX = "TORNADO_SSE_"
 CLIENT_VARIABLES = frozenset({"CONFIG", "TOKEN", "URL"})
@@ -88,6 +88,25 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(8388608, ge=1, description="Bytes of one request's body.")
     idempotency_keys: int = Field(100_000, ge=1, description="Keys remembered; beyond them the oldest go first.")
     idempotency_window: float = Field(120, ge=0, description="Seconds that a repeated key is a duplicate; 0: never.")
+
+    broker: BrokerUrl | None = Field(
+        None, description="What nodes share: nats://HOST[:PORT], several with commas; empty: this process's memory."
+    )
+    broker_prefix: BrokerPrefix = Field("sse", description="What all names in the broker begin with; one for each hub.")
+    broker_replicas: int = Field(1, ge=1, le=5, description="Servers that keep each message (NATS).")
+    broker_probe: float = Field(
+        2, ge=0.1, le=60, description="Seconds between two round trips to the broker; one unanswered: it is down."
+    )
+    broker_user: str | None = Field(None, description="User at the broker; empty: none.")
+    broker_password: SecretStr | None = Field(None, description="The user's password; empty: none.")
+    broker_token: SecretStr | None = Field(None, description="Token for the broker (NATS); empty: none.")
+    broker_creds: Path | None = Field(None, description="File with a JWT and its seed (NATS); empty: none.")
+    broker_nkey: Path | None = Field(None, description="File with an nkey's seed (NATS); empty: none.")
+    broker_ca: Path | None = Field(
+        None, description="PEM file with who signs the broker's certificate; empty: the usual."
+    )
+    broker_cert: Path | None = Field(None, description="PEM file with our certificate for the broker; empty: none.")
+    broker_key: Path | None = Field(None, description="PEM file with that certificate's key; empty: in the same file.")
 
     outbox_bytes: int = Field(262144, ge=1, description="Bytes that may wait for one slow stream.")
     outbox_age: float = Field(10, gt=0, description="Seconds that a message may wait for one slow stream.")

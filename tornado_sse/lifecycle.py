@@ -10,8 +10,10 @@ from enum import IntEnum
 
 from tornado_sse import __version__
 from tornado_sse.app import EventServer
+from tornado_sse.brokers.base import BrokerProblem
 from tornado_sse.config import ConfigProblem, Settings
 from tornado_sse.drain import drain
+from tornado_sse.errors import Unavailable
 from tornado_sse.handlers.routes import application
 from tornado_sse.keys import KeyProblem
 from tornado_sse.listener import Listener
@@ -21,6 +23,8 @@ AT_START = (
     *("host", "port", "admin_host", "admin_port", "reuse_port", "dev", "log_level", "log_format"),
     *("jwks_url", "keepalive", "retry", "disconnect_hold"),
     *("history_size", "history_ttl", "history_bytes", "idempotency_window", "idempotency_keys"),
+    *("broker", "broker_prefix", "broker_replicas", "broker_probe", "broker_user", "broker_password", "broker_token"),
+    *("broker_creds", "broker_nkey", "broker_ca", "broker_cert", "broker_key"),
 )
 """Settings that are read when the process starts, and that a reload does not change."""
 
@@ -31,9 +35,9 @@ class Exit(IntEnum):
     DRAINED = 0
     """Told to stop, and every stream had its farewell."""
     FAILED = 1
-    """An address can't be had."""
+    """An address can't be had, or the broker is out of reach."""
     REFUSED = 2
-    """The settings or a key are no good."""
+    """The settings or a key are no good, or the broker won't do."""
     CUT_SHORT = 3
     """Told to stop twice: ended before the drain was over."""
 
@@ -43,7 +47,7 @@ def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
     _raise_descriptor_limit()
     try:
         return asyncio.run(_Process(settings, reload).run())
-    except KeyProblem as problem:
+    except (KeyProblem, ConfigProblem) as problem:
         logger().error("refused", problem=str(problem))
         return Exit.REFUSED
 
@@ -62,7 +66,10 @@ class _Process:
         if listeners is None:
             return Exit.FAILED
         self._watch_signals()
-        await self._server.start()
+        if problem := await self._start():
+            for listener in listeners:
+                await listener.close()
+            return problem
         _calm_the_collector()
         for listener in listeners:
             listener.start()
@@ -74,6 +81,18 @@ class _Process:
         await self._server.close()
         logger().info("stopped", code=int(code))
         return code
+
+    async def _start(self) -> Exit | None:
+        """Start the server; return what to exit with if that fails."""
+        try:
+            await self._server.start()
+        except BrokerProblem as problem:
+            logger().error("refused", problem=str(problem))
+            return Exit.REFUSED
+        except Unavailable as error:
+            logger().error("broker out of reach", problem=error.message)
+            return Exit.FAILED
+        return None
 
     def _listen(self) -> tuple[Listener, Listener] | None:
         server, settings = self._server, self._settings

@@ -77,6 +77,9 @@ def _counters(stats: Stats) -> Iterator[Metric]:
     yield _labelled("resumes", "Streams that came back with a position.", "result", ResumeResult, stats.resumes)
     yield _labelled("gaps", "Holes that clients were told of.", "reason", GapReason, stats.gaps)
     yield _labelled("auth_failures", "Requests not let in.", "reason", AuthFailure, stats.auth_failures)
+    yield _counter(
+        "messages_malformed", "Messages straight from the broker that can't be read.", stats.messages_malformed
+    )
     yield _counter("broker_reconnects", "Connections to the broker made anew.", stats.broker_reconnects)
 
 

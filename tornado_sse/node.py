@@ -15,6 +15,7 @@ from tornado_sse.brokers.base import Broker, Disconnect
 from tornado_sse.config import Settings
 from tornado_sse.errors import ApiError, BadRequest
 from tornado_sse.hub import topics_of
+from tornado_sse.inbound import Inbound
 from tornado_sse.jwks import Jwks
 from tornado_sse.keys import KeyRing
 from tornado_sse.message import Draft
@@ -35,10 +36,10 @@ TICK = 0.1
 class Node:
     """One node, to be used on one event loop. Raises KeyProblem for keys that are no good."""
 
-    def __init__(self, settings: Settings, broker: Broker, clocks: Clocks) -> None:
+    def __init__(self, settings: Settings, broker: Broker, clocks: Clocks, stats: Stats) -> None:
         self.settings = settings
         self.clocks = clocks
-        self.stats = Stats()
+        self.stats = stats
         self.started = False
         self._starting = asyncio.Lock()
         self.draining = False
@@ -73,7 +74,7 @@ class Node:
             if self.started:
                 return
             self.registry.on_ended = self._unsubscribe
-            await self.broker.start(self.registry.deliver, self._obey)
+            await self.broker.start(Inbound(self.registry))
             self.registry.epoch = self.broker.epoch
             self.registry.poller.start()
             self._ticked = self.clocks.monotonic()
@@ -189,12 +190,6 @@ class Node:
         self.stats.loop_lag.observe(max(0.0, now - self._ticked - self._ticker.callback_time / 1000))
         self._ticked = now
         self.registry.tick()
-
-    def _obey(self, command: Disconnect) -> None:
-        if command.revoked:
-            self.registry.revoke(command.user)
-        else:
-            self.registry.disconnect(command.user, command.session)
 
     def _unsubscribe(self, stream: Stream) -> None:
         self.broker.unsubscribe(list(topics_of(stream.user, stream.session, stream.channels)))

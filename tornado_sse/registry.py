@@ -6,7 +6,7 @@ One tick serves all streams: no stream has a timer of its own.
 import random
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tornado_sse import notices
@@ -15,7 +15,6 @@ from tornado_sse.event import Encoding, Frame
 from tornado_sse.fanout import Fanout
 from tornado_sse.hub import Hub
 from tornado_sse.log import fingerprint, logger
-from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason, GapReason
 from tornado_sse.outbox import Bounds
 from tornado_sse.poller import Poller
@@ -108,10 +107,6 @@ class Registry:
         self.stats.streams_opened += 1
         logger().debug("stream opened", session=fingerprint(session), user=user, address=address)
         return stream
-
-    def deliver(self, messages: Sequence[Message]) -> None:
-        """Take messages from the broker."""
-        self.fanout.deliver(messages)
 
     def refresh(self, user: str, session: str, allowed: Collection[str], expires_at: float) -> float | None:
         """Lengthen those streams of the session that ask for `allowed` channels (names or patterns) alone.

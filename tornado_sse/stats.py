@@ -43,6 +43,7 @@ class Stats:
         self.gaps: Counter[str] = Counter()
         self.auth_failures: Counter[str] = Counter()
         self.broker_reconnects = 0
+        self.messages_malformed = 0
         self.outbox_bytes = 0
         self.delivery = Histogram(FAST)
         self.fanout = Histogram(FAST)

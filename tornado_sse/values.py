@@ -55,9 +55,29 @@ def _cookie_name(name: str) -> str:
     return name
 
 
+_BROKER_SCHEMES = {"nats", "tls"}
+
+
+def _broker_url(text: str) -> str:
+    urls = [urlsplit(url.strip()) for url in text.split(",")]
+    if not all(url.scheme in _BROKER_SCHEMES and url.hostname for url in urls):
+        raise ValueError("nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas")
+    if any(url.username or url.password for url in urls):
+        raise ValueError("a URL without user and password, which are settings of their own")
+    return text
+
+
+def _broker_prefix(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ValueError("1 to 64 letters, digits, _ and -")
+    return name
+
+
 Secret = Annotated[SecretStr, AfterValidator(_usable_secret)]
 KeyFile = Annotated[Path, AfterValidator(_usable_key_file)]
 Url = Annotated[str, AfterValidator(_http_url)]
 Origin = Annotated[str, AfterValidator(_exact_origin)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 CookieName = Annotated[str, AfterValidator(_cookie_name)]
+BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
+BrokerPrefix = Annotated[str, AfterValidator(_broker_prefix)]

@@ -25,10 +25,11 @@ def test_a_replay_holds_the_topics_asked_for_each_message_once_and_in_order(run:
             ([SESSION], []),
         ]:
             past = await node.broker.replay(topics, 0)
-            assert (sequences(past.messages), past.upto, past.lost) == (positions(expected), last, 0)
+            assert (sequences(past.messages), past.lost) == (positions(expected), 0)
+            assert past.upto >= last  # a broker may number messages of its own, too
         after = await node.broker.replay([USER, CHANNEL], one.position.sequence)
         assert sequences(after.messages) == positions([three, five])
-        assert await node.broker.replay([USER], last) == Past((), last, 0)
+        assert not (await node.broker.replay([USER], last)).messages
 
     run(scenario)
 
@@ -39,7 +40,8 @@ def test_the_example_of_the_contract(run: Run) -> None:
         first, second, third = await node.publish(USER, ALL, OTHER)
         past = await node.broker.replay([ALL, USER], first.position.sequence)
         assert sequences(past.messages) == positions([second])
-        assert (past.upto, past.lost) == (third.position.sequence, 0)
+        assert past.upto >= third.position.sequence
+        assert not past.lost
         (fourth,) = await node.publish(USER)
         assert fourth.position.sequence > past.upto
         await node.until_seen(fourth)
@@ -50,9 +52,10 @@ def test_the_example_of_the_contract(run: Run) -> None:
 def test_a_first_connect_replays_nothing(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         node = await cluster.node()
-        assert await node.broker.replay([USER], None) == Past((), 0, 0)
         (result,) = await node.publish(USER)
-        assert await node.broker.replay([USER], None) == Past((), result.position.sequence, 0)
+        past = await node.broker.replay([USER], None)
+        assert past == Past((), past.upto, 0)
+        assert past.upto >= result.position.sequence
 
     run(scenario)
 
@@ -61,8 +64,9 @@ def test_a_position_in_the_future_is_no_error(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         node = await cluster.node()
         (result,) = await node.publish(USER)
-        last = result.position.sequence
-        assert await node.broker.replay([USER], last + 1000) == Past((), last, 0)
+        past = await node.broker.replay([USER], result.position.sequence + 1000)
+        assert past == Past((), past.upto, 0)
+        assert past.upto < result.position.sequence + 1000
 
     run(scenario)
 
@@ -104,7 +108,7 @@ def test_what_is_gone_is_told(run: Run) -> None:
         kept = sequences(past.messages)
         assert kept == numbers[-len(kept) :]
         assert len(kept) >= HISTORY
-        assert past.lost == numbers[-len(kept) - 1]
+        assert numbers[-len(kept) - 1] <= past.lost < kept[0]
         assert (await node.broker.replay([USER], past.lost)).lost == 0
         assert (await node.broker.replay([OTHER], past.lost)).lost == 0
 

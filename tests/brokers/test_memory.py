@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from broker_support import Node
 from support import FakeClock, sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import Disconnect
@@ -27,29 +28,29 @@ def broker(clock: FakeClock) -> MemoryBroker:
 
 
 def test_messages_are_delivered_before_publish_returns_in_one_call(broker: MemoryBroker, clock: FakeClock) -> None:
-    calls: list[list[tuple[int, float]]] = []
+    node = Node(broker)
 
     async def scenario() -> None:
-        await broker.start(lambda some: calls.append([(one.sequence, one.accepted_at) for one in some]), lambda _: None)
+        await broker.start(node)
         await broker.subscribe([USER])
         await broker.publish([Draft((USER,), "1"), Draft((USER,), "2")])
         broker.unsubscribe([USER])
 
     asyncio.run(scenario())
-    assert calls == [[(1, clock.now), (2, clock.now)]]
+    assert [(one.sequence, one.accepted_at) for one in node.delivered] == [(1, clock.now), (2, clock.now)]
 
 
 def test_a_command_is_carried_out_at_once(broker: MemoryBroker) -> None:
-    commands: list[Disconnect] = []
+    node = Node(broker)
 
     async def scenario() -> None:
-        await broker.start(lambda _: None, commands.append)
+        await broker.start(node)
         await broker.announce(Disconnect("u", "s"))
         await broker.close()
         await broker.announce(Disconnect("u", "t"))
 
     asyncio.run(scenario())
-    assert commands == [Disconnect("u", "s")]
+    assert node.commands == [Disconnect("u", "s")]
 
 
 def test_a_broker_that_is_not_started_keeps_what_is_published(broker: MemoryBroker) -> None:

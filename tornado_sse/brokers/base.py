@@ -11,7 +11,9 @@ The contract, held by one conformance suite against every broker:
   all topics of the node; what comes twice is dropped by its position before `deliver` sees it.
 - `replay` returns what was published to the topics after a sequence. It is complete up to `upto`: everything above
   `upto` reaches `deliver`. What is gone is told by `lost`, never passed over.
-- `announce` reaches every node, this one included, through `command`.
+- What was missed while the broker was out of reach is fetched and handed in, in order, before live messages go on; what
+  can't be is told by `Receiver.lost`, or by `Receiver.renew` if history as a whole is gone.
+- `announce` reaches every node, this one included, through `obey`.
 - The epoch changes when, and only when, history was lost or sequences could be used again.
 
 Example: at epoch `a`, m1 goes to user u, m2 to all, m3 to user v. A stream of u that saw `a-1` is resumed by
@@ -19,9 +21,9 @@ Example: at epoch `a`, m1 goes to user u, m2 to all, m3 to user v. A stream of u
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position
@@ -63,8 +65,27 @@ class Health:
     lag: int = 0
 
 
-Deliver = Callable[[Sequence[Message]], None]
-Command = Callable[[Disconnect], None]
+class Receiver(Protocol):
+    """The node as its broker sees it. All of it is called on the node's event loop, and raises nothing."""
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Take messages, in the order of their positions, each once."""
+
+    def reached(self, upto: int) -> None:
+        """Take note that all up to this sequence was handed in: where a node has few topics, no message says so."""
+
+    def obey(self, command: Disconnect) -> None:
+        """Carry out a command."""
+
+    def lost(self, first: int, last: int) -> None:
+        """Take note, between two delivers, that of the sequences `first` to `last` some are missing here, for good."""
+
+    def renew(self, epoch: str, upto: int) -> None:
+        """Take note, between two delivers, that history was lost: positions go on as `epoch`, above `upto`."""
+
+
+class BrokerProblem(Exception):
+    """The engine won't do: it is set up otherwise than the settings want, or won't let us in. The text says why."""
 
 
 class Broker(ABC):
@@ -73,8 +94,11 @@ class Broker(ABC):
     epoch: str
 
     @abstractmethod
-    async def start(self, deliver: Deliver, command: Command) -> None:
-        """Connect; from now on messages go to `deliver` and commands to `command`. Sets `epoch`."""
+    async def start(self, receiver: Receiver) -> None:
+        """Connect; from now on messages and commands go to the receiver. Sets `epoch`.
+
+        Raises BrokerProblem, or Unavailable: then it may be started again.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -82,7 +106,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def publish(self, drafts: Sequence[Draft]) -> list[Published]:
-        """Number, keep and carry the drafts, in order, all or none. Raises Unavailable."""
+        """Number, keep and carry the drafts, in order. Raises Unavailable: then some may have gone all the same."""
 
     @abstractmethod
     async def subscribe(self, topics: Sequence[Topic]) -> None:

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from tornado_sse.brokers.base import Broker, Command, Deliver, Disconnect, Health, Past, Published
+from tornado_sse.brokers.base import Broker, Disconnect, Health, Past, Published, Receiver
 from tornado_sse.errors import Unavailable
 from tornado_sse.expiring import ExpiringDict
 from tornado_sse.history import History
@@ -36,19 +36,16 @@ class MemoryBroker(Broker):
         self._clock = clock
         self._sequence = 0
         self._closed = False
-        self._deliver: Deliver = _nowhere
-        self._command: Command = _nowhere
+        self._receiver: Receiver | None = None
 
-    async def start(self, deliver: Deliver, command: Command) -> None:
+    async def start(self, receiver: Receiver) -> None:
         """Begin to deliver."""
-        self._deliver = deliver
-        self._command = command
+        self._receiver = receiver
 
     async def close(self) -> None:
         """Stop delivering."""
         self._closed = True
-        self._deliver = _nowhere
-        self._command = _nowhere
+        self._receiver = None
 
     async def publish(self, drafts: Sequence[Draft]) -> list[Published]:
         """Publish at once: nothing is awaited, so that the order of calls is the order of positions."""
@@ -57,7 +54,8 @@ class MemoryBroker(Broker):
         now = self._clock()
         messages: list[Message] = []
         published = [self._number(draft, now, messages) for draft in drafts]
-        self._deliver(messages)
+        if self._receiver:
+            self._receiver.deliver(messages)
         return published
 
     def _number(self, draft: Draft, now: float, messages: list[Message]) -> Published:
@@ -89,12 +87,9 @@ class MemoryBroker(Broker):
 
     async def announce(self, command: Disconnect) -> None:
         """Carry it out here: there is no other node."""
-        self._command(command)
+        if self._receiver:
+            self._receiver.obey(command)
 
     def health(self) -> Health:
         """Memory is always up."""
         return Health(up=True)
-
-
-def _nowhere(_: object) -> None:
-    """Drop it: the broker is not started, or closed."""

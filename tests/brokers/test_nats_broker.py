@@ -1,0 +1,376 @@
+"""What only the broker on NATS promises, held against a real server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from nats import connect
+from nats.aio.client import Client
+
+from broker_support import CHANNEL, HISTORY, OTHER, USER, NatsBackend, Node, draft, positions
+from nats_support import NatsServer, free_port, shared_server
+from outage_support import until
+from support import sequences
+from tornado_sse import topic
+from tornado_sse.brokers.base import BrokerProblem
+from tornado_sse.brokers.nats.broker import NatsBroker
+from tornado_sse.brokers.nats.layout import Layout
+from tornado_sse.brokers.nats.reader import Kept
+from tornado_sse.errors import Unavailable
+from tornado_sse.topic import ALL
+
+
+class Bench:
+    """A backend on the shared server, a plain client of NATS, and nodes that are closed at the end."""
+
+    def __init__(self, client: Client) -> None:
+        self.backend = NatsBackend(shared_server().url)
+        self.client = client
+        self.nodes: list[Node] = []
+
+    @property
+    def prefix(self) -> str:
+        return self.backend.prefix
+
+    async def node(self, *topics: topic.Topic, broker: NatsBroker | None = None) -> Node:
+        node = Node(broker or self.backend.broker_at(shared_server().url, 0.3))
+        await node.broker.start(node)
+        self.nodes.append(node)
+        await node.broker.subscribe(topics)
+        await node.broker.replay(topics, None)
+        return node
+
+    async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> int:
+        """Publish as a backend may."""
+        ack = await self.client.jetstream().publish(f"{self.prefix}.m.{subject}", payload, headers=headers)
+        return ack.seq
+
+
+def play(scenario: Callable[[Bench], Awaitable[None]]) -> None:
+    @asynccontextmanager
+    async def bench() -> AsyncIterator[Bench]:
+        client = await connect(shared_server().url)
+        bench = Bench(client)
+        try:
+            yield bench
+        finally:
+            for node in bench.nodes:
+                await node.broker.close()
+            await client.close()
+
+    async def run() -> None:
+        async with bench() as one:
+            await scenario(one)
+
+    asyncio.run(run())
+
+
+def test_backends_may_publish_straight_to_nats() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER, CHANNEL, ALL)
+        numbers = [
+            await bench.publish("user.u.all", b'{"id": 7}', {"Sse-Event": "order"}),
+            await bench.publish("channel.c", "é".encode(), {"Sse-Key": "k", "Sse-Ttl": "60"}),
+            await bench.publish("all", b"x"),
+            await bench.publish("many", b"y", {"Sse-To": json.dumps([{"user": "u"}, {"channel": "c"}])}),
+        ]
+        await node.until(lambda: len(node.delivered) == 4)
+        assert sequences(node.delivered) == numbers
+        assert node.delivered[0].frame.body.startswith(b'event: order\ndata: {"id": 7}\n')
+        assert [one.topics for one in node.delivered] == [(USER,), (CHANNEL,), (ALL,), (USER, CHANNEL)]
+        assert sequences((await node.broker.replay([USER, CHANNEL], numbers[0])).messages) == [numbers[1], numbers[3]]
+
+    play(scenario)
+
+
+def test_a_malformed_message_is_counted_and_skipped() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        await bench.publish("user.u.all", b"\xff")
+        await bench.publish("user.u.all", b"x", {"Sse-Event": "stream-gap"})
+        await bench.publish("user.u", b"x")
+        await bench.publish("command", b"reboot")
+        await bench.client.publish(f"{bench.prefix}.live.user.u.all", b"past the stream")
+        await bench.client.publish(f"{bench.prefix}.live.all", b"", headers={"Nats-Sequence": "x"})
+        await bench.client.flush()
+        (result,) = await node.publish(USER)
+        await node.until_seen(result)
+        assert node.seen(USER) == positions([result])
+        assert bench.backend.stats.messages_malformed == 5
+        assert sequences((await node.broker.replay([USER], 0)).messages) == positions([result])
+        assert (node.commands, node.holes) == ([], [])
+
+    play(scenario)
+
+
+def test_a_stream_with_other_settings_is_refused_with_the_difference() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.node()
+        other = Layout(bench.prefix, size=HISTORY, ttl=60, max_bytes=10**7, window=1)
+        with pytest.raises(BrokerProblem, match=r"max_age is 300 s, the settings want 60 s; duplicate_window is 0.2 s"):
+            await bench.node(broker=bench.backend.broker_at(shared_server().url, wanted=other))
+
+    play(scenario)
+
+
+def test_a_stream_that_can_not_be_made_is_refused() -> None:
+    async def scenario(bench: Bench) -> None:
+        replicated = Layout(bench.prefix, size=1, ttl=60, max_bytes=10**7, window=1, replicas=3)
+        with pytest.raises(BrokerProblem, match="replicas > 1 not supported"):
+            await bench.node(broker=bench.backend.broker_at(shared_server().url, wanted=replicated))
+
+    play(scenario)
+
+
+def test_a_stream_made_by_somebody_else_gets_an_epoch() -> None:
+    async def scenario(bench: Bench) -> None:
+        config = bench.backend.layout.config("") | {"metadata": {"made": "by hand"}}
+        await bench.client.request(f"$JS.API.STREAM.CREATE.{bench.prefix}", json.dumps(config).encode())
+        one, two = await bench.node(), await bench.node()
+        assert one.broker.epoch == two.broker.epoch
+        assert len(one.broker.epoch) == 8
+
+    play(scenario)
+
+
+def test_nodes_that_start_at_once_agree() -> None:
+    async def scenario(bench: Bench) -> None:
+        nodes = await asyncio.gather(*(bench.node(USER) for _ in range(4)))
+        assert len({node.broker.epoch for node in nodes}) == 1
+
+    play(scenario)
+
+
+def test_without_a_window_a_key_means_nothing() -> None:
+    async def scenario(bench: Bench) -> None:
+        wanted = Layout(bench.prefix, size=HISTORY, ttl=60, max_bytes=10**7, window=0)
+        node = await bench.node(broker=bench.backend.broker_at(shared_server().url, wanted=wanted))
+        results = await node.broker.publish([draft(USER, key="a"), draft(USER, key="a")])
+        assert [result.duplicate for result in results] == [False, False]
+
+    play(scenario)
+
+
+def test_a_message_too_large_for_the_engine_is_no_success() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        with pytest.raises(Unavailable):
+            await node.broker.publish([draft(USER, "x" * 2_000_000)])
+        await node.publish(USER)
+
+    play(scenario)
+
+
+def test_what_the_engine_refuses_is_no_success() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        js = bench.client.jetstream()
+        config = (await js.stream_info(bench.prefix)).config
+        await js.update_stream(config, max_msg_size=10)
+        with pytest.raises(Unavailable, match="maximum"):
+            await node.broker.publish([draft(USER), draft(USER, "x" * 100)])
+        await js.delete_stream(bench.prefix)
+        with pytest.raises(Unavailable):
+            await node.publish(USER)
+
+    play(scenario)
+
+
+def test_interest_that_can_not_be_had_is_given_up() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        broker = node.broker
+        assert isinstance(broker, NatsBroker)
+        assert broker._session
+        session = broker._session
+        await session.link.close()
+        broker._session = session
+        for attempt in (broker.subscribe([USER]), broker.replay([USER], 0)):
+            with pytest.raises(Unavailable):
+                await attempt
+        assert "user.u.>" not in broker._feed.interests
+        await until(lambda: bench.backend.stats.broker_reconnects == 1)
+
+    play(scenario)
+
+
+def test_a_replay_across_two_sessions_is_not_trusted() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        await node.publish(USER)
+        broker = node.broker
+        assert isinstance(broker, NatsBroker)
+        session = broker._session
+        assert session
+        read = session.reader.subjects
+
+        async def read_and_lose(names: Sequence[str], after: int) -> list[Kept]:
+            broker._session = None
+            return await read(names, after)
+
+        session.reader.subjects = read_and_lose  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match="meanwhile"):
+            await broker.replay([USER], 0)
+        broker._suspect()  # nobody is there to hear it
+        broker._session = session
+
+    play(scenario)
+
+
+def test_after_a_change_of_leader_history_is_read_again() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        broker = node.broker
+        assert isinstance(broker, NatsBroker)
+        assert broker._session
+        feed, session = broker._feed, broker._session
+        take, feed.arrive = feed.arrive, lambda arrival: None  # type: ignore[method-assign]  # noqa: ARG005
+        published = await node.publish(USER)
+        feed.arrive = take  # type: ignore[method-assign]
+        session._leader = "another"
+        await node.until_seen(published[0])
+        assert node.holes == []
+
+    play(scenario)
+
+
+def test_without_an_engine_it_does_not_start() -> None:
+    async def scenario(bench: Bench) -> None:
+        broker = bench.backend.broker_at(f"nats://127.0.0.1:{free_port()}", 0.3)
+        assert not broker.health().up
+        with pytest.raises(Unavailable, match="NATS"):
+            await bench.node(broker=broker)
+        await broker.close()
+
+    play(scenario)
+
+
+def test_who_is_not_let_in_is_told_so() -> None:
+    server = NatsServer("--user", "sse", "--pass", "secret")
+    server.start()
+
+    async def scenario(bench: Bench) -> None:
+        with pytest.raises(BrokerProblem, match="Authorization Violation"):
+            await bench.node(broker=bench.backend.broker_at(server.url))
+        options = {"user": "sse", "password": "secret"}
+        await bench.node(broker=bench.backend.broker_at(server.url, options=options))
+
+    try:
+        play(scenario)
+    finally:
+        server.close()
+
+
+def test_the_stream_deleted_while_connected_is_a_new_epoch() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        before = node.broker.epoch
+        await node.publish(USER)
+        await bench.backend.lose_history()
+        await node.until(lambda: bool(node.renewals))
+        await until(lambda: node.broker.health().up)
+        assert node.renewals[0][0] == node.broker.epoch != before
+        (after,) = await node.publish(USER)
+        await node.until(lambda: len(node.delivered) == 2)
+        assert after.position.epoch == node.broker.epoch
+        assert bench.backend.stats.broker_reconnects == 1
+
+    play(scenario)
+
+
+def test_another_epoch_is_noticed_by_who_is_connected() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        js = bench.client.jetstream()
+        info = await js.stream_info(bench.prefix)
+        await js.update_stream(info.config, metadata={"tornado-sse-epoch": "another"})
+        await node.until(lambda: [epoch for epoch, _ in node.renewals] == ["another"])
+        await until(lambda: node.broker.health().up)
+
+    play(scenario)
+
+
+def test_sequences_that_went_back_are_a_new_epoch() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        before = node.broker.epoch
+        await node.publish(*[USER] * 10)
+        await node.until(lambda: len(node.delivered) == 10)
+        js = bench.client.jetstream()
+        config = (await js.stream_info(bench.prefix)).config
+        await js.delete_stream(bench.prefix)
+        await js.add_stream(config)  # as a server does that lost what it had not written to disk
+        await node.until(lambda: bool(node.renewals))
+        await until(lambda: node.broker.health().up)
+        assert node.broker.epoch != before
+
+    play(scenario)
+
+
+def test_a_hole_on_the_way_is_filled_from_history() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        (first,) = await node.publish(USER)
+        await node.until_seen(first)
+        feed = node.broker._feed  # type: ignore[attr-defined]
+        take = feed.arrive
+        feed.arrive = lambda _: None
+        missed = await node.publish(USER, USER)
+        feed.arrive = take
+        published = [first, *missed, *await node.publish(USER)]
+        await node.until_seen(published[-1])
+        assert node.seen(USER) == positions(published)
+        assert node.holes == []
+
+    play(scenario)
+
+
+def test_many_missed_messages_are_read_in_several_batches() -> None:
+    async def scenario(bench: Bench) -> None:
+        wanted = Layout(bench.prefix, size=5000, ttl=60, max_bytes=10**8, window=1)
+        node = await bench.node(USER, broker=bench.backend.broker_at(shared_server().url, wanted=wanted))
+        published = await node.broker.publish([draft(USER, str(number)) for number in range(600)])
+        past = await node.broker.replay([USER, OTHER], 0)
+        assert (sequences(past.messages), past.lost) == (positions(published), 0)
+        await node.until(lambda: len(node.delivered) == 600)
+        node.delivered.clear()
+        node.broker._feed.begin(0)  # type: ignore[attr-defined]
+        await node.broker._session.refill()  # type: ignore[attr-defined]
+        assert node.seen(USER) == positions(published)
+
+    play(scenario)
+
+
+def test_interest_is_given_up_and_counted_per_user() -> None:
+    async def scenario(bench: Bench) -> None:
+        session = topic.session("u", "s")
+        node = await bench.node(USER, session)
+        node.broker.unsubscribe([USER])
+        (result,) = await node.publish(session)
+        await node.until_seen(result)
+        node.broker.unsubscribe([session])
+        await node.broker.subscribe([CHANNEL])
+        published = await node.publish(USER, session, CHANNEL)
+        await node.until_seen(published[-1])
+        assert sequences(node.delivered) == positions([result, published[-1]])
+
+    play(scenario)
+
+
+def test_two_who_subscribe_at_once_share_one_subscription() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        await asyncio.gather(*(node.broker.subscribe([USER]) for _ in range(5)))
+        (result,) = await node.publish(USER)
+        await node.until_seen(result)
+        for _ in range(5):
+            node.broker.unsubscribe([USER])
+        (other,) = await node.publish(USER)
+        (last,) = await node.publish(ALL)
+        await node.until_seen(last)
+        assert sequences(node.delivered) == positions([result, last])
+        assert other.position.sequence not in sequences(node.delivered)
+
+    play(scenario)

@@ -1,0 +1,150 @@
+"""What a broker hands to its node, in order, on real streams."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from client_support import parse_block
+from server_support import Clock
+from stream_support import Bench, bench_with, ended, received
+from tornado_sse.brokers.base import Disconnect
+from tornado_sse.inbound import Inbound
+
+
+class Node:
+    """A bench whose fan-out takes its turns when told to."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.turns: list[Callable[[], None]] = []
+        bench.registry.fanout._schedule = self.turns.append
+        self.inbound = Inbound(bench.registry)
+
+    def deliver(self, *texts: str) -> None:
+        self.inbound.deliver([self.bench.message(text) for text in texts])
+
+    def turn(self) -> None:
+        while self.turns:
+            self.turns.pop(0)()
+
+
+def events(wire: bytes) -> list[tuple[str, str]]:
+    """Each event's name or data, and its id."""
+    blocks = [parse_block(block).fields for block in wire.decode().split("\n\n") if block]
+    return [(block.get("event", block.get("data", "")), block.get("id", "")) for block in blocks]
+
+
+@pytest.fixture
+def node(clock: Clock) -> Iterator[Node]:
+    with bench_with(clock) as bench:
+        yield Node(bench)
+
+
+def test_messages_and_commands_are_carried_out_in_order(node: Node) -> None:
+    _, peer = node.bench.live()
+    _, other = node.bench.live(user="v")
+    node.deliver("one")
+    node.inbound.obey(Disconnect("u", "s"))
+    node.inbound.obey(Disconnect("v", revoked=True))
+    node.turn()
+    assert [name for name, _ in events(received(peer))] == ["one", "stream-closing"]
+    assert [name for name, _ in events(received(other))] == ["one", "stream-closing"]
+    assert node.bench.registry.sessions.is_disconnected("u", "s")
+
+
+def test_a_hole_is_told_between_what_was_before_and_what_comes_after(node: Node) -> None:
+    _, peer = node.bench.live()
+    node.deliver("one", "two")
+    node.inbound.lost(3, 5)
+    node.bench.sequence = 5
+    node.deliver("six")
+    node.inbound.reached(7)
+    node.inbound.obey(Disconnect("u", "s"))
+    node.turn()
+    wire = received(peer)
+    assert events(wire) == [
+        ("one", "e-1"),
+        ("two", "e-2"),
+        ("stream-gap", "e-2"),
+        ("six", "e-6"),
+        ("stream-closing", ""),
+    ]
+    (data,) = [line for line in wire.decode().split("\n") if '"from"' in line]
+    assert json.loads(data.removeprefix("data: ")) == {"from": "e-2", "to": "e-5", "reason": "evicted"}
+    assert node.bench.stats.gaps == {"evicted": 1}
+    assert node.bench.registry.completed() == 7
+
+
+def test_several_holes_and_renewals_keep_their_order(node: Node) -> None:
+    _, peer = node.bench.live()
+    node.deliver("one")
+    node.inbound.lost(2, 2)
+    node.inbound.renew("f", 3)
+    node.inbound.lost(4, 4)
+    node.turn()
+    assert events(received(peer)) == [
+        ("one", "e-1"),
+        ("stream-gap", "e-1"),
+        ("stream-gap", "f-3"),
+        ("stream-gap", "f-3"),
+    ]
+    assert node.bench.registry.epoch == "f"
+
+
+def test_reaching_a_sequence_lets_a_quiet_stream_go_live(node: Node) -> None:
+    stream, peer = node.bench.held()
+    stream.start([b"past"], 9)
+    waits = [stream.outbox is not None]
+    node.inbound.reached(9)
+    node.inbound.reached(8)
+    stream.check_age()
+    waits.append(stream.outbox is not None)
+    assert waits == [True, False]
+    assert received(peer) == b"past"
+
+
+def test_a_stream_ahead_of_the_node_keeps_its_position_when_a_hole_is_told(node: Node) -> None:
+    stream, peer = node.bench.held()
+    stream.start([], 9)
+    node.inbound.lost(10, 11)
+    assert events(received(peer)) == [("stream-gap", "e-9")]
+
+
+def test_who_waits_for_its_past_is_sent_to_ask_again(node: Node) -> None:
+    stream, peer = node.bench.held()
+    node.inbound.lost(1, 2)
+    stream.start([b"past"], 9)
+    assert stream.is_ended
+    assert b"past" not in received(peer)
+
+
+def test_who_ended_meanwhile_is_not_told(node: Node) -> None:
+    _, peer = node.bench.live()
+    node.deliver("one")
+    node.inbound.obey(Disconnect("u", "s"))
+    node.inbound.lost(2, 2)
+    node.turn()
+    assert [name for name, _ in events(received(peer))] == ["one", "stream-closing"]
+    assert ended(peer)
+    assert not node.bench.stats.gaps
+
+
+def test_after_lost_history_a_backlogged_stream_takes_new_and_lower_sequences(node: Node) -> None:
+    stream, peer = node.bench.held()
+    stream.start([], 900)
+    node.inbound.renew("f", 3)
+    node.bench.sequence = 3
+    node.deliver("four")
+    node.turn()
+    assert [name for name, _ in events(received(peer))] == ["stream-gap", "four"]
+    assert node.bench.registry.completed() == 4
+
+
+def test_who_came_after_a_hole_is_not_told(node: Node) -> None:
+    node.bench.live()
+    node.deliver("one")
+    node.inbound.lost(2, 2)
+    _, peer = node.bench.live(session="late")
+    node.turn()
+    assert "stream-gap" not in received(peer).decode()
