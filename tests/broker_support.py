@@ -28,6 +28,7 @@ from tornado_sse.message import Draft, Message
 from tornado_sse.publishing import Limits
 from tornado_sse.stats import Stats
 from tornado_sse.topic import Topic
+from valkey_support import RedisBackend, make_terms, valkey
 
 USER, OTHER, CHANNEL = topic.user("u"), topic.user("v"), topic.channel("c")
 SESSION = topic.session("u", "s")
@@ -117,11 +118,8 @@ class NatsBackend:
                 wall=lambda: time.time() + self._elapsed,
             ),
             probe=probe,
-            on_reconnect=self._count_reconnect,
+            stats=self.stats,
         )
-
-    def _count_reconnect(self) -> None:
-        self.stats.broker_reconnects += 1
 
     async def pass_time(self, seconds: float) -> None:
         """Let it pass for what the node reckons; keys are forgotten by the server, in its own time."""
@@ -140,8 +138,14 @@ async def nats() -> AsyncIterator[Backend]:
     yield NatsBackend(shared_server().url)
 
 
+@asynccontextmanager
+async def redis() -> AsyncIterator[Backend]:
+    async with valkey() as server:
+        yield RedisBackend(server, make_terms(size=HISTORY, window=WINDOW))
+
+
 BackendFactory = Callable[[], AbstractAsyncContextManager[Backend]]
-BACKENDS: list[BackendFactory] = [memory, nats]
+BACKENDS: list[BackendFactory] = [memory, nats, redis]
 
 
 class Node:
@@ -176,11 +180,21 @@ class Node:
         self.upto = upto
         self._changed.set()
 
+    @property
+    def told(self) -> list[tuple[int, int] | tuple[str, int]]:
+        """Of what was lost it was told: holes, and epochs."""
+        return [*self.holes, *self.renewals]
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def until_up(self, *, up: bool = True) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while self.broker.health().up is not up:
+                await asyncio.sleep(0.01)
 
     async def until_seen(self, last: Published) -> None:
         await self.until(lambda: last.position.sequence in sequences(self.delivered))

@@ -11,11 +11,12 @@ from typing import Protocol
 
 import pytest
 
-from broker_support import NatsBackend, Node
+from broker_support import HISTORY, NatsBackend, Node
 from nats_support import NatsServer
 from tcp_proxy import TcpProxy, tcp_proxy
 from tornado_sse.brokers.base import Broker
 from tornado_sse.topic import Topic
+from valkey_support import Valkey, make_terms, redis_broker, valkey
 
 PROBE = 0.4
 """Seconds between two round trips."""
@@ -27,7 +28,10 @@ MARGIN = 0.3
 class Engine(Protocol):
     """An engine of its own for one test. `far` nodes reach it through a proxy that can stall, `near` ones directly."""
 
+    url: str
     proxy: TcpProxy
+    durable: bool
+    """Whether it knows, when it is started again, that it lost nothing."""
 
     def far(self) -> Broker:
         """Make the broker of a node behind the proxy, not started."""
@@ -46,17 +50,19 @@ class Engine(Protocol):
 
 
 class NatsEngine:
+    durable = True
+
     def __init__(self, server: NatsServer, proxy: TcpProxy) -> None:
         self.proxy = proxy
         self.start, self.kill, self.forget = server.start, server.stop, server.forget
         self._backend = NatsBackend(server.url)
-        self._url = server.url
+        self.url = server.url
 
     def far(self) -> Broker:
         return self._backend.broker_at(f"nats://127.0.0.1:{self.proxy.port}", PROBE)
 
     def near(self) -> Broker:
-        return self._backend.broker_at(self._url, PROBE)
+        return self._backend.broker_at(self.url, PROBE)
 
 
 @asynccontextmanager
@@ -70,8 +76,30 @@ async def nats() -> AsyncIterator[Engine]:
         server.close()
 
 
+class RedisEngine:
+    durable = False
+
+    def __init__(self, server: Valkey, proxy: TcpProxy) -> None:
+        self.proxy = proxy
+        self.start, self.kill, self.forget = server.start, server.kill, server.forget
+        self.url = server.url
+        self._terms = make_terms(size=HISTORY, probe=PROBE)
+
+    def far(self) -> Broker:
+        return redis_broker(f"redis://127.0.0.1:{self.proxy.port}", self._terms)
+
+    def near(self) -> Broker:
+        return redis_broker(self.url, self._terms)
+
+
+@asynccontextmanager
+async def redis() -> AsyncIterator[Engine]:
+    async with valkey("--appendonly", "yes", "--appendfsync", "always") as server, tcp_proxy(server.port) as proxy:
+        yield RedisEngine(server, proxy)
+
+
 EngineFactory = Callable[[], AbstractAsyncContextManager[Engine]]
-ENGINES: list[EngineFactory] = [nats]
+ENGINES: list[EngineFactory] = [nats, redis]
 
 
 class Hub:

@@ -8,10 +8,13 @@ CHUNK = 65536
 
 
 class TcpProxy:
-    """Passes connections on to a port on loopback. `stall` stops both ways, and new connections hang, until `flow`."""
+    """Passes connections on to a port on loopback. `stall` stops both ways, and new connections hang, until `flow`.
+
+    `target`, a port, may be changed: that is where new connections lead.
+    """
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._open = asyncio.Event()
         self._open.set()
         self._ways: set[asyncio.Task[None]] = set()
@@ -25,7 +28,7 @@ class TcpProxy:
         self._ways.add(way)
         try:
             await self._open.wait()
-            there = await asyncio.open_connection("127.0.0.1", self._target)
+            there = await asyncio.open_connection("127.0.0.1", self.target)
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._pass_on(reader, there[1]))

@@ -83,6 +83,12 @@ def test_the_variables_of_the_client_commands_are_no_settings() -> None:
     assert load({}, None, env) == Settings()
 
 
+BROKER_FORMS = (
+    "nats://HOST[:PORT] or tls://, several with commas; redis://HOST[:PORT][/DB] or rediss://; "
+    "redis+sentinel://HOST[:PORT],.../MASTER[/DB] or rediss+sentinel://"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
@@ -99,8 +105,12 @@ def test_the_variables_of_the_client_commands_are_no_settings() -> None:
         ("session_cookie", "a b", "a cookie name (RFC 6265 section 4.1.1), or empty for no cookie"),
         ("jwks_url", "file:///etc/keys", "a URL that begins with http:// or https:// and names a host"),
         ("jwks_url", "https://", "a URL that begins with http:// or https:// and names a host"),
-        ("broker", "http://a", "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas"),
-        ("broker", "nats://a,", "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas"),
+        ("broker", "http://a", BROKER_FORMS),
+        ("broker", "nats://a,", BROKER_FORMS),
+        ("broker", "redis://a,b", BROKER_FORMS),
+        ("broker", "redis://a/main", BROKER_FORMS),
+        ("broker", "redis+sentinel://a,b", BROKER_FORMS),
+        ("broker", "redis://a:99999", "Port out of range 0-65535"),
         ("broker", "nats://u:p@a", "a URL without user and password, which are settings of their own"),
         ("broker_prefix", "a.b", "1 to 64 letters, digits, _ and -"),
         ("trusted_proxies", "10.0.0.1/8", "an address, or a network without host bits, like 10.0.0.0/8 or ::1"),
@@ -246,6 +256,25 @@ def test_a_key_is_required_unless_in_dev() -> None:
 @pytest.mark.parametrize("given", [{"jwt_secret": SECRET}, {"jwks_url": "https://id.example/"}, {"dev": True}])
 def test_one_kind_of_key_is_enough(given: dict[str, Any]) -> None:
     config.require_key(Settings(**given))
+
+
+@pytest.mark.parametrize(
+    ("broker", "name", "value"),
+    [
+        ("redis://a", "broker_token", SECRET),
+        ("rediss://a", "broker_replicas", "3"),
+        ("redis+sentinel://a/main", "broker_ca", "/ca.pem"),
+        ("", "broker_user", "u"),
+    ],
+)
+def test_what_the_broker_has_no_use_for_is_refused(broker: str, name: str, value: str) -> None:
+    (problem,) = problems(env={"broker": broker, name: value})
+    assert problem.startswith(config.variable(name))
+    assert problem.endswith(f"leave it out: {broker or 'a server without a broker'} has no use for it")
+
+
+def test_what_is_as_it_would_be_anyway_may_be_given_to_any_broker() -> None:
+    Settings(broker="redis://a", broker_replicas=1, broker_token="", broker_prefix="p")
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))

@@ -21,6 +21,10 @@ from tornado_sse.node import Node
 from tornado_sse.publishing import Limits
 from tornado_sse.registry import Clocks
 from tornado_sse.stats import Stats
+from tornado_sse.values import is_redis
+
+TOPICS_REMEMBERED = 1_000_000
+"""Topics whose newest sequence Redis keeps. Who comes back to another, a quieter one, may be told of a gap in vain."""
 
 REAL_TIME = Clocks(time.monotonic, time.time)
 
@@ -50,10 +54,11 @@ class EventServer(Node):
 def _broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
     if settings.broker is None:
         return _memory_broker(settings, clocks.monotonic)
+    extra, make = ("redis", _redis_broker) if is_redis(settings.broker) else ("nats", _nats_broker)
     try:
-        return _nats_broker(settings, clocks, stats)
+        return make(settings, clocks, stats)
     except ImportError as error:
-        raise ConfigProblem([f"the broker needs more: pip install tornado-sse[nats] ({error})"]) from error
+        raise ConfigProblem([f"the broker needs more: pip install 'tornado-sse[{extra}]' ({error})"]) from error
     except OSError as error:
         raise ConfigProblem([f"a file for the broker can't be used: {error}"]) from error
 
@@ -64,9 +69,6 @@ def _nats_broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
     from tornado_sse.brokers.nats.login import servers  # noqa: PLC0415 - same
     from tornado_sse.brokers.nats.scribe import Scribe  # noqa: PLC0415 - same
 
-    def count_reconnect() -> None:
-        stats.broker_reconnects += 1
-
     wanted = Layout(
         settings.broker_prefix,
         size=settings.history_size,
@@ -76,7 +78,23 @@ def _nats_broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
         replicas=settings.broker_replicas,
     )
     scribe = Scribe(Limits(settings.max_message_bytes, 1), stats, clocks.monotonic, clocks.wall)
-    return NatsBroker(servers(settings), wanted, scribe, probe=settings.broker_probe, on_reconnect=count_reconnect)
+    return NatsBroker(servers(settings), wanted, scribe, probe=settings.broker_probe, stats=stats)
+
+
+def _redis_broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
+    from tornado_sse.brokers.redis.broker import RedisBroker  # noqa: PLC0415 - an extra that may not be there
+    from tornado_sse.brokers.redis.login import engine  # noqa: PLC0415 - same
+    from tornado_sse.brokers.redis.session import Terms  # noqa: PLC0415 - same
+
+    terms = Terms(
+        settings.broker_prefix,
+        size=settings.history_size,
+        age=settings.history_ttl,
+        window=settings.idempotency_window,
+        topics=TOPICS_REMEMBERED,
+        probe=settings.broker_probe,
+    )
+    return RedisBroker(engine(settings), terms, stats=stats, clock=clocks.monotonic)
 
 
 def _memory_broker(settings: Settings, clock: Callable[[], float]) -> MemoryBroker:

@@ -14,7 +14,18 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tornado_sse.outbox import SlowPolicy
-from tornado_sse.values import BrokerPrefix, BrokerUrl, CookieName, KeyFile, Network, Origin, Secret, Url
+from tornado_sse.values import (
+    BROKER_SETTINGS,
+    BrokerPrefix,
+    BrokerUrl,
+    CookieName,
+    KeyFile,
+    Network,
+    Origin,
+    Secret,
+    Url,
+    settings_of_use,
+)
 
 ENV_PREFIX = "TORNADO_SSE_"
 CLIENT_VARIABLES = frozenset({"CONFIG", "TOKEN", "URL"})
@@ -90,7 +101,7 @@ class Settings(BaseSettings):
     idempotency_window: float = Field(120, ge=0, description="Seconds that a repeated key is a duplicate; 0: never.")
 
     broker: BrokerUrl | None = Field(
-        None, description="What nodes share: nats://HOST[:PORT], several with commas; empty: this process's memory."
+        None, description="What nodes share: a nats:// or redis:// URL, see docs/engines.md; empty: nothing, in memory."
     )
     broker_prefix: BrokerPrefix = Field("sse", description="What all names in the broker begin with; one for each hub.")
     broker_replicas: int = Field(1, ge=1, le=5, description="Servers that keep each message (NATS).")
@@ -151,6 +162,14 @@ class Settings(BaseSettings):
             return [item.strip() for item in value.split(",") if item.strip()]
         if value == "" and type(None) in get_args(annotation):
             return None
+        return value
+
+    @field_validator(*BROKER_SETTINGS)
+    @classmethod
+    def _of_use_to_the_broker(cls, value: object, info: ValidationInfo) -> object:
+        name, url = str(info.field_name), info.data.get("broker", "")  # "": refused already
+        if url != "" and value != cls.model_fields[name].default and name not in settings_of_use(url):
+            raise ValueError(f"leave it out: {url or 'a server without a broker'} has no use for it")
         return value
 
     @field_validator("tcp_user_timeout")

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
@@ -55,22 +56,54 @@ def _cookie_name(name: str) -> str:
     return name
 
 
-_BROKER_SCHEMES = {"nats", "tls"}
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
+_NATS = rf"(?:nats|tls)://{_HOST}"
+_BROKER_FORMS = (
+    rf"{_NATS}(?: *, *{_NATS})*",
+    rf"rediss?://{_HOST}(?:/\d*)?",
+    rf"rediss?\+sentinel://{_HOST}(?:,{_HOST})*/[^/]+(?:/\d*)?",
+)
 
 
-def _broker_url(text: str) -> str:
-    urls = [urlsplit(url.strip()) for url in text.split(",")]
-    if not all(url.scheme in _BROKER_SCHEMES and url.hostname for url in urls):
-        raise ValueError("nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas")
-    if any(url.username or url.password for url in urls):
+def _broker_url(url: str) -> str:
+    if "@" in url:
         raise ValueError("a URL without user and password, which are settings of their own")
-    return text
+    if not any(re.fullmatch(form, url) for form in _BROKER_FORMS):
+        raise ValueError(
+            "nats://HOST[:PORT] or tls://, several with commas; redis://HOST[:PORT][/DB] or rediss://; "
+            "redis+sentinel://HOST[:PORT],.../MASTER[/DB] or rediss+sentinel://"
+        )
+    for host in re.findall(rf"(?<=[/,]){_HOST}", url):
+        urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError for one that is too high
+    return url
 
 
 def _broker_prefix(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise ValueError("1 to 64 letters, digits, _ and -")
     return name
+
+
+_ANY_BROKER = {"broker_prefix", "broker_probe", "broker_user", "broker_password"}
+_TLS = {"broker_ca", "broker_cert", "broker_key"}
+_NATS_ONLY = {"broker_replicas", "broker_token", "broker_creds", "broker_nkey"}
+
+BROKER_SETTINGS = frozenset(_ANY_BROKER | _TLS | _NATS_ONLY)
+"""Settings that only a broker has a use for."""
+
+
+def is_redis(url: str) -> bool:
+    """Whether a broker's URL leads to Redis, rather than to NATS."""
+    return url.startswith("redis")
+
+
+def settings_of_use(url: str | None) -> AbstractSet[str]:
+    """Return which of BROKER_SETTINGS the broker of the URL has a use for; None is memory."""
+    if url is None:
+        return set()
+    if is_redis(url):
+        return _ANY_BROKER | _TLS if url.startswith("rediss") else _ANY_BROKER
+    return BROKER_SETTINGS
 
 
 Secret = Annotated[SecretStr, AfterValidator(_usable_secret)]

@@ -1,16 +1,11 @@
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from server_support import SECRET
-from tornado_sse.app import EventServer
-from tornado_sse.brokers.memory import MemoryBroker
-from tornado_sse.brokers.nats.broker import NatsBroker
 from tornado_sse.brokers.nats.login import servers
-from tornado_sse.config import ConfigProblem, Settings
+from tornado_sse.config import Settings
 
 
 def test_several_servers_and_no_way_in_but_the_name() -> None:
@@ -50,14 +45,3 @@ def test_a_certificate_authority_and_a_certificate_of_our_own(certificate: Path)
     assert len(context.get_ca_certs()) == 1
     only_ours = servers(Settings(broker="tls://a", broker_cert=certificate)).options["tls"]
     assert only_ours.verify_mode is ssl.CERT_REQUIRED
-
-
-def test_the_settings_choose_the_broker() -> None:
-    assert isinstance(EventServer(Settings(jwt_secret=SECRET)).broker, MemoryBroker)
-    assert isinstance(EventServer(Settings(jwt_secret=SECRET, broker="nats://a")).broker, NatsBroker)
-
-
-def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tornado_sse.brokers.nats.broker", None)
-    with pytest.raises(ConfigProblem, match=r"pip install tornado-sse\[nats\]"):
-        EventServer(Settings(jwt_secret=SECRET, broker="nats://a"))

@@ -6,7 +6,7 @@ it joins the stream, takes its subscriptions, and fetches what was missed, befor
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import Any
@@ -27,6 +27,7 @@ from tornado_sse.errors import Unavailable
 from tornado_sse.log import logger
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position
+from tornado_sse.stats import Stats
 from tornado_sse.topic import ALL, Topic
 
 PAUSE = 0.2
@@ -47,19 +48,16 @@ class Servers:
 class NatsBroker(Broker):
     """Keeps history in a JetStream stream, and hears of its messages by subscriptions to this node's topics.
 
-    `probe` is in seconds: the interval of round trips, and the deadline of each step; `on_reconnect` is called when
-    the connection was made anew.
+    `probe` is in seconds: the interval of round trips, and the deadline of each step.
     """
 
-    def __init__(
-        self, servers: Servers, wanted: Layout, scribe: Scribe, *, probe: float, on_reconnect: Callable[[], None]
-    ) -> None:
+    def __init__(self, servers: Servers, wanted: Layout, scribe: Scribe, *, probe: float, stats: Stats) -> None:
         self.epoch = ""
         self._servers = servers
         self._layout = wanted
         self._scribe = scribe
         self._probe = probe
-        self._on_reconnect = on_reconnect
+        self._stats = stats
         self._name = secrets.token_hex(8)
         self._feed: Feed  # made at the start
         self._session: Session | None = None
@@ -204,7 +202,7 @@ class NatsBroker(Broker):
             try:
                 if session is None:
                     session = self._session = await self._join()
-                    self._on_reconnect()
+                    self._stats.broker_reconnects += 1
                     logger().info("broker back", epoch=self.epoch)
                     problem = ""
                 await session.run(self._probe)

@@ -1,9 +1,9 @@
 """Where NATS is, and how to be let in: from the settings to what nats-py's `connect` takes."""
 
-import ssl
 from typing import Any
 
 from tornado_sse.brokers.nats.broker import Servers
+from tornado_sse.brokers.tls import tls_context
 from tornado_sse.config import Settings
 
 
@@ -22,12 +22,5 @@ def servers(settings: Settings) -> Servers:
     if settings.broker_nkey:
         options["nkeys_seed"] = str(settings.broker_nkey)
     if settings.broker_ca or settings.broker_cert:
-        options["tls"] = _tls(settings)
+        options["tls"] = tls_context(settings)
     return Servers(urls, options)
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.broker_ca)
-    if settings.broker_cert:
-        context.load_cert_chain(settings.broker_cert, settings.broker_key)
-    return context

@@ -1,0 +1,186 @@
+"""What only the broker on Redis promises, with a real server."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from importlib import resources
+
+import pytest
+
+from broker_support import CHANNEL, OTHER, USER, Cluster, Node, draft, positions
+from support import sequences
+from tcp_proxy import tcp_proxy
+from tornado_sse import topic
+from tornado_sse.brokers.base import Past
+from tornado_sse.brokers.redis.session import Terms
+from tornado_sse.errors import Unavailable
+from valkey_support import RedisBackend, make_terms, redis_broker, until_rejoined, valkey
+
+PUBLISH = resources.files("tornado_sse.brokers.redis").joinpath("publish.lua").read_text()
+
+
+def play(scenario: Callable[[RedisBackend, Cluster], Awaitable[None]], terms: Terms | None = None) -> None:
+    async def run() -> None:
+        async with valkey() as server:
+            backend = RedisBackend(server, terms or make_terms())
+            cluster = Cluster(backend)
+            try:
+                await scenario(backend, cluster)
+            finally:
+                await cluster.close()
+
+    asyncio.run(run())
+
+
+def test_who_publishes_straight_to_the_engine_is_heard() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        publish = backend.server.client.register_script(PUBLISH)
+        body = json.dumps({"to": ["user:u"], "data": "hello", "event": "order"})
+        epoch, sequence, result = await publish(keys=["sse"], args=["id", 1, body, 1, "user:u"])
+        assert (epoch.decode(), sequence, result) == (node.broker.epoch, 1, 1)
+        _, _, again = await publish(keys=["sse"], args=["id", 1, body, 1, "user:u"])
+        assert again.decode() == f"{node.broker.epoch}-1"
+        await node.until(lambda: bool(node.delivered))
+        assert node.delivered[0].frame.body == f"event: order\ndata: hello\nid: {node.broker.epoch}-1\n\n".encode()
+
+    play(scenario)
+
+
+def test_what_is_malformed_in_the_engine_is_counted_and_passed_over() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        client = backend.server.client
+        for text in ("hello", b"\xff", "e 1 2 3"):
+            await client.publish("sse:live:user:u", text)
+        await client.eval(PUBLISH, 1, "sse", "", 1, "no JSON", 1, "user:u")
+        (last,) = await node.publish(USER)
+        await node.until_seen(last)
+        assert node.seen(USER) == [2]
+        assert backend.stats.messages_malformed == 4
+        assert sequences((await node.broker.replay([USER], 0)).messages) == [2]
+        await client.xadd("sse:history:user:u", {"m": "no entry"}, id="3-0")
+        assert sequences((await node.broker.replay([USER], 0)).messages) == [2]
+
+    play(scenario)
+
+
+def test_a_message_that_alone_can_not_be_kept_harms_no_other() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER, OTHER)
+        await backend.server.client.set("sse:history:user:u", "not ours")
+        with pytest.raises(Unavailable):
+            await node.publish(USER)
+        (result,) = await node.publish(OTHER)
+        await node.until_seen(result)
+        assert node.broker.health().up
+
+    play(scenario)
+
+
+def test_a_full_memory_is_an_outage() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        await backend.server.call("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(Unavailable):
+            await node.publish(USER)
+        await node.until_up(up=False)
+        await backend.server.call("CONFIG", "SET", "maxmemory", "0")
+        await node.until_up()
+        (result,) = await node.publish(USER)
+        await node.until_seen(result)
+        assert (result.position.sequence, node.told) == (1, [])
+
+    play(scenario)
+
+
+def test_what_is_too_old_is_gone_and_told() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node()
+        old = await node.publish(USER, CHANNEL)
+        await backend.pass_time(200)
+        young = await node.publish(USER)
+        await backend.pass_time(200)
+        past = await node.broker.replay([USER], 0)
+        assert (sequences(past.messages), past.lost) == (positions(young), old[0].position.sequence)
+        past = await node.broker.replay([CHANNEL], 0)
+        assert (past.messages, past.lost) == ((), old[1].position.sequence)
+        assert (await node.broker.replay([USER], old[0].position.sequence)).lost == 0
+        await node.publish(USER)
+        assert await backend.server.client.xlen("sse:history:user:u") == 2
+
+    play(scenario)
+
+
+def test_topics_beyond_those_remembered_are_told_of_a_possible_hole() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node()
+        users = [topic.user(str(number)) for number in range(5)]
+        await node.publish(*users)
+        await backend.server.client.delete("sse:history:user:0", "sse:history:user:3")
+        assert await backend.server.client.zcard("sse:last") == 3
+        assert await node.broker.replay([users[0]], 0) == Past((), 5, 2)
+        assert await node.broker.replay([users[0]], 2) == Past((), 5, 0)
+        assert await node.broker.replay([users[3]], 0) == Past((), 5, 4)
+        assert (await node.broker.replay([users[4]], 2)).lost == 0
+
+    play(scenario, make_terms(topics=3))
+
+
+def test_a_node_without_interest_knows_how_far_the_hub_has_come() -> None:
+    async def scenario(_: RedisBackend, cluster: Cluster) -> None:
+        node, other = await cluster.node(USER), await cluster.node()
+        published = await other.publish(OTHER, CHANNEL)
+        await node.until(lambda: node.upto == published[-1].position.sequence)
+        assert node.delivered == []
+
+    play(scenario)
+
+
+def test_without_a_window_no_key_is_a_duplicate() -> None:
+    async def scenario(_: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node()
+        results = await node.broker.publish([draft(USER, key="a"), draft(USER, key="a")])
+        assert [result.duplicate for result in results] == [False, False]
+
+    play(scenario, make_terms(window=0))
+
+
+def test_without_history_a_hole_is_told() -> None:
+    async def scenario(_: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node()
+        await node.publish(USER)
+        assert await node.broker.replay([USER], 0) == Past((), 1, 1)
+
+    play(scenario, make_terms(size=0))
+
+
+def test_a_node_with_many_topics_catches_up_on_all() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        other = await cluster.node()
+        users = [topic.user(str(number)) for number in range(1200)]
+        async with tcp_proxy(backend.server.port) as gate:
+            node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", backend.terms))
+            await node.broker.start(node)
+            await node.broker.subscribe(users)
+            gate.stall()
+            await node.until_up(up=False)
+            published = [result for _ in range(2) for result in await other.publish(*users)]
+            gate.flow()
+            await node.until_seen(published[-1])
+            assert node.seen(*users) == positions(published)
+            await node.broker.close()
+
+    play(scenario)
+
+
+def test_what_is_asked_of_a_history_that_has_just_changed_is_unavailable() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        await backend.server.client.flushall()
+        with pytest.raises(Unavailable):
+            await node.broker.replay([USER], 0)
+        await until_rejoined(node)
+        assert (await node.broker.replay([USER], 0)).lost == 0
+
+    play(scenario)

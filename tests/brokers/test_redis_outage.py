@@ -1,0 +1,191 @@
+"""The broker on Redis when its engine is gone: killed, restarted, or a black hole that drops bytes without closing."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from broker_support import CHANNEL, OTHER, USER, Node, draft, positions, rising
+from support import sequences
+from tcp_proxy import TcpProxy, tcp_proxy
+from tornado_sse.brokers.base import BrokerProblem
+from tornado_sse.brokers.redis.broker import RedisBroker
+from tornado_sse.brokers.redis.login import engine
+from tornado_sse.config import Settings
+from tornado_sse.errors import Unavailable
+from tornado_sse.stats import Stats
+from tornado_sse.topic import Topic
+from valkey_support import Valkey, make_terms, redis_broker, until_rejoined, valkey
+
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+COMMANDS = re.search(r"`(eval\s[^`]*)`", DOCUMENTATION)
+assert COMMANDS
+ACL = "~sse ~sse:* &sse:* " + " ".join(f"+{command}" for command in COMMANDS[1].split())
+"""The rights that the documentation says are enough."""
+
+
+@asynccontextmanager
+async def node_at(port: int, *topics: Topic, size: int = 20) -> AsyncIterator[Node]:
+    node = Node(redis_broker(f"redis://127.0.0.1:{port}", make_terms(size=size)))
+    await node.broker.start(node)
+    try:
+        if topics:
+            await node.broker.subscribe(topics)
+        yield node
+    finally:
+        await node.broker.close()
+
+
+def play(scenario: Callable[[Valkey, TcpProxy], Awaitable[None]]) -> None:
+    """Run a scenario with a server, and a proxy in front of it."""
+
+    async def run() -> None:
+        async with valkey() as server, tcp_proxy(server.port) as gate:
+            await scenario(server, gate)
+
+    asyncio.run(run())
+
+
+def test_connections_that_are_cut_under_load_lose_nothing() -> None:
+    async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        async with node_at(gate.port, USER, CHANNEL, size=1000) as cut, node_at(server.port) as whole:
+            published = []
+            for number in range(300):
+                published += await whole.publish(USER, OTHER, CHANNEL)
+                if number % 60 == 30:
+                    await gate.cut()
+                    await until_rejoined(cut, number // 60 + 1)
+            await cut.until_up()
+            published += await whole.publish(USER, CHANNEL)
+            await cut.until_seen(published[-1])
+            wanted = [one for number, one in enumerate(published) if number % 3 != 1 or number >= 900]
+            assert cut.seen(USER, CHANNEL) == positions(wanted)
+            assert rising(sequences(cut.delivered))
+            assert cut.told == []
+
+    play(scenario)
+
+
+def test_what_history_lost_meanwhile_is_told() -> None:
+    async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        async with node_at(gate.port, USER, CHANNEL) as cut, node_at(server.port) as whole:
+            (first,) = await whole.publish(USER)
+            await cut.until_seen(first)
+            gate.stall()
+            await cut.until_up(up=False)
+            early = await whole.publish(CHANNEL)
+            missed = await whole.publish(*[USER] * 50)
+            gate.flow()
+            await cut.until_seen(missed[-1])
+            assert cut.told == [(first.position.sequence + 1, missed[29].position.sequence)]
+            assert sequences(cut.delivered) == positions([first, *early, *missed[30:]])
+
+    play(scenario)
+
+
+def test_a_message_past_its_own_time_is_not_filled_in() -> None:
+    async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        async with node_at(gate.port, USER) as cut, node_at(server.port) as whole:
+            gate.stall()
+            await cut.until_up(up=False)
+            for_now, last = await whole.broker.publish([draft(USER, ttl=0.001), draft(USER, ttl=100)])
+            assert not for_now.duplicate
+            gate.flow()
+            await cut.until_seen(last)
+            assert (cut.seen(USER), cut.told) == (positions([last]), [])
+
+    play(scenario)
+
+
+def test_data_thrown_away_under_live_nodes_begins_an_epoch() -> None:
+    async def scenario(server: Valkey, _gate: TcpProxy) -> None:
+        async with node_at(server.port, USER) as one:
+            await one.publish(USER)
+            epoch = one.broker.epoch
+            await server.client.flushall()
+            with pytest.raises(Unavailable):
+                await one.publish(USER)
+            await until_rejoined(one)
+            (after,) = await one.publish(USER)
+            assert after.position.epoch != epoch
+            assert one.told == [(after.position.epoch, 0)]
+
+    play(scenario)
+
+
+def test_scripts_thrown_away_are_brought_again() -> None:
+    async def scenario(server: Valkey, _gate: TcpProxy) -> None:
+        async with node_at(server.port, USER) as one:
+            await server.call("SCRIPT", "FLUSH")
+            with pytest.raises(Unavailable):
+                await one.publish(USER)
+            await until_rejoined(one)
+            (after,) = await one.publish(USER)
+            await one.until_seen(after)
+            assert one.told == []
+
+    play(scenario)
+
+
+def test_an_engine_that_is_not_there_at_the_start_is_unavailable() -> None:
+    async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        server.kill()
+        node = Node(redis_broker(server.url, make_terms()))
+        assert not node.broker.health().up
+        with pytest.raises(Unavailable):
+            await node.broker.start(node)
+        await node.broker.close()
+        gate.stall()
+        node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+        with pytest.raises(Unavailable):
+            await node.broker.start(node)
+        await node.broker.close()
+
+    play(scenario)
+
+
+def test_a_broker_that_did_not_start_may_be_started_again() -> None:
+    async def scenario(_server: Valkey, gate: TcpProxy) -> None:
+        node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+        gate.stall()
+        with pytest.raises(Unavailable):
+            await node.broker.start(node)
+        gate.flow()
+        await node.broker.start(node)
+        await node.broker.subscribe([USER])
+        await node.until_seen(*await node.publish(USER))
+        await node.broker.close()
+        await node.broker.start(node)
+        await node.until_seen(*await node.publish(USER))
+        await node.broker.close()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_who_is_not_let_in_can_not_start(password: str) -> None:
+    async def scenario(server: Valkey, _gate: TcpProxy) -> None:
+        await server.call("CONFIG", "SET", "requirepass", "right")
+        settings = Settings(broker=server.url, broker_password=password)
+        broker = RedisBroker(engine(settings), make_terms(), stats=Stats(), clock=time.monotonic)
+        with pytest.raises(BrokerProblem, match=r"^Redis: "):
+            await broker.start(Node(broker))
+
+    play(scenario)
+
+
+def test_a_user_with_a_password_is_let_in() -> None:
+    async def scenario(server: Valkey, _gate: TcpProxy) -> None:
+        await server.call("ACL", "SETUSER", "sse", "on", ">p@ss", *ACL.split())
+        settings = Settings(broker=server.url, broker_user="sse", broker_password="p@ss")
+        node = Node(RedisBroker(engine(settings), make_terms(), stats=Stats(), clock=time.monotonic))
+        await node.broker.start(node)
+        await node.broker.subscribe([USER])
+        await node.until_seen(*await node.publish(USER))
+        await node.broker.close()
+
+    play(scenario)

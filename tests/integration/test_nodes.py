@@ -1,0 +1,135 @@
+"""Two nodes on one engine are one hub."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats
+import pytest
+import redis
+
+from client_support import until
+from outage_support import ENGINES, Engine, EngineFactory
+from outage_support import nats as nats_engine
+from outage_support import redis as redis_engine
+from server_support import Served, serving
+
+BODY = {"Content-Type": "application/json"}
+
+EVERY_ENGINE = pytest.mark.parametrize("make", [pytest.param(one, id=one.__name__) for one in ENGINES])
+
+
+@asynccontextmanager
+async def two_nodes(make: EngineFactory) -> AsyncIterator[tuple[Engine, Served, Served]]:
+    async with (
+        make() as engine,
+        serving(broker=engine.url, broker_probe=0.3) as one,
+        serving(broker=engine.url, broker_probe=0.3) as two,
+    ):
+        yield engine, one, two
+
+
+async def publish(node: Served, to: object, data: object) -> tuple[int, str]:
+    body = json.dumps({"to": to, "data": data}).encode()
+    answer = await node.ask("/sse/publish", BODY, method="POST", body=body)
+    return answer.status, answer.headers.get("retry-after", "")
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=20)
+async def test_streams_get_what_is_published_on_any_node_and_resume_on_another(make: EngineFactory) -> None:
+    async with two_nodes(make) as (_, one, two):
+        here = await one.opened()
+        there = await two.opened("s2", user="u2", query="?channel=news", channels=["news"])
+        await publish(two, {"user": "u1"}, "to u1")
+        await publish(one, [{"channel": "news"}, {"user": "u1"}], "to both")
+        first, last = await here.event(), await here.event()
+        assert [first.data, last.data] == ["to u1", "to both"]
+        assert (await there.event()).data == "to both"
+        here.close()
+        await publish(one, {"user": "u1"}, "missed")
+        again = await two.connect(headers={"Last-Event-ID": str(first.id)})
+        assert [(await again.event()).data for _ in range(2)] == ["to both", "missed"]
+        await publish(one, "all", "live")
+        assert (await again.event()).data == "live"
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=20)
+async def test_a_disconnect_reaches_the_node_that_has_the_stream(make: EngineFactory) -> None:
+    async with two_nodes(make) as (_, one, two):
+        client = await one.opened()
+        await two.server.disconnect("u1", "s1")
+        assert (await client.event()).event == "stream-closing"
+        await until(lambda: not one.streams)
+        for node in (one, two):
+            assert (await node.ask("/sse/connect/s1")).status == 204
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=30)
+async def test_an_outage_is_answered_503_and_streams_stay_and_go_on(make: EngineFactory) -> None:
+    async with two_nodes(make) as (engine, one, two):
+        client = await one.opened()
+        await publish(two, {"user": "u1"}, "before")
+        assert (await client.event()).data == "before"
+        engine.kill()
+        await until(lambda: not (one.server.ready or two.server.ready))
+        assert await publish(two, {"user": "u1"}, "lost") == (503, "1")
+        assert (await one.ask("/readyz", admin=True)).status == 503
+        engine.start()
+        await until(lambda: one.server.ready and two.server.ready)
+        assert await publish(two, {"user": "u1"}, "after") == (200, "")
+        event = await client.event()
+        if not engine.durable:
+            assert (event.event, event.json()["reason"]) == ("stream-gap", "epoch")
+            event = await client.event()
+        assert event.data == "after"
+        assert one.server.stats.broker_reconnects == 1
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=30)
+async def test_lost_history_is_told_to_open_streams_which_go_on(make: EngineFactory) -> None:
+    async with two_nodes(make) as (engine, one, two):
+        client = await one.opened()
+        await publish(one, {"user": "u1"}, "before")
+        assert (await client.event()).data == "before"
+        engine.kill()
+        engine.forget()
+        engine.start()
+        gap = await client.event()
+        assert (gap.event, gap.json()["reason"]) == ("stream-gap", "epoch")
+        await until(lambda: one.server.ready and two.server.ready)
+        assert await publish(two, {"user": "u1"}, "again") == (200, "")
+        assert (await client.event()).data == "again"
+
+
+def examples() -> list[str]:
+    text = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_the_documented_way_to_publish_to_nats() -> None:
+    async with nats_engine() as engine, serving(broker=engine.url) as node:
+        client = await node.opened(user="ann@example.com")
+        names: dict[str, object] = {"nats": nats}
+        code = examples()[0].replace("nats://127.0.0.1:4222", engine.url).replace("asyncio.run(main())", "")
+        exec(code, names)  # noqa: S102 - our own documentation
+        await names["main"]()  # type: ignore[operator]
+        event = await client.event()
+        assert (event.event, event.json()) == ("order", {"id": 7})
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_the_documented_way_to_publish_to_redis() -> None:
+    async with redis_engine() as engine, serving(broker=engine.url) as node:
+        client = await node.opened()
+        code = examples()[1].replace("redis://127.0.0.1:6379", engine.url)
+        await asyncio.to_thread(exec, code, {"redis": redis})
+        event = await client.event()
+        assert (event.event, event.json()) == ("order", {"id": 7})

@@ -1,0 +1,224 @@
+"""A session with the engine's master: one link for commands, one for the live channel, until something is in doubt."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from redis.exceptions import RedisError
+
+from tornado_sse.brokers.redis.address import Address, Engine
+from tornado_sse.brokers.redis.codec import Replayed, Word, read_replay
+from tornado_sse.brokers.redis.link import Link
+from tornado_sse.brokers.redis.scripts import ATTACH, PUBLISH, REPLAY
+
+CHUNK = 500
+"""Topics in one command. What is asked for in between, a probe above all, need not wait for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all nodes of a hub have in common: `prefix` of keys and channels, and what is kept how long.
+
+    `size` messages of each topic, for `age` seconds; idempotency keys for `window` seconds (0: none); of `topics` the
+    newest sequence. `probe` is the seconds between two probes, and until one counts as failed.
+    """
+
+    prefix: str
+    size: int
+    age: float
+    window: float
+    topics: int
+    probe: float
+
+    @property
+    def words(self) -> tuple[int, int, int, int]:
+        """The terms as attach.lua takes them, times in milliseconds."""
+        return self.size, round(self.age * 1000), round(self.window * 1000), self.topics
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The hub as it was found: its epoch began above sequence `base`, at `since` of the node's monotonic clock.
+
+    The engine's unix time is `ahead` of that clock; `run` is the master's process.
+    """
+
+    epoch: str
+    base: int
+    sequence: int
+    since: float
+    ahead: float
+    run: bytes
+
+
+class InDoubt(Exception):
+    """The session is not to be trusted any more."""
+
+
+class Session:
+    """Use `open`. `live(data)` gets what comes in through the channel; `reached(sequence)`: up to there it all came."""
+
+    def __init__(  # noqa: PLR0913 - what a session is made of
+        self,
+        engine: Engine,
+        address: Address,
+        terms: Terms,
+        *,
+        live: Callable[[bytes], None],
+        reached: Callable[[int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._address = address
+        self._terms = terms
+        self._live = live
+        self._reached = reached
+        self._clock = clock
+        self._calls: Link
+        self._feed: Link
+        self._links: list[Link] = []
+        self._doubt: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._probe_channel = self._key("probe", secrets.token_hex(8))
+        self._echo = b""
+        self._echoed = asyncio.Event()
+        self.hub: Hub
+
+    @classmethod
+    async def open(
+        cls,
+        engine: Engine,
+        terms: Terms,
+        live: Callable[[bytes], None],
+        reached: Callable[[int], None],
+        clock: Callable[[], float],
+    ) -> "Session":
+        """Connect and attach. Raises RedisError, OSError, TimeoutError, InDoubt."""
+        session = cls(engine, await engine.locate(), terms, live=live, reached=reached, clock=clock)
+        try:
+            async with asyncio.timeout(terms.probe):
+                await session._attach()
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def close(self) -> None:
+        """Let go of both links, and be done with it even if cancelled meanwhile."""
+        closing = asyncio.gather(*(link.close() for link in self._links))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing is in doubt yet."""
+        return not (self._doubt.done() or any(link.is_lost for link in self._links))
+
+    def doubt(self, reason: str) -> None:
+        """Have `watch` end the session."""
+        if not self._doubt.done():
+            self._doubt.set_result(reason)
+
+    async def end_epoch(self) -> None:
+        """Begin a new epoch, unless somebody did so meanwhile. Raises RedisError."""
+        self.hub = await self._hub(self._calls, end=self.hub.epoch)
+
+    async def listen(self, wanted: Iterable[str], unwanted: Iterable[str] = ()) -> None:
+        """Change what comes in through the channel; on return it does. Raises RedisError."""
+        for verb, names in (("SUBSCRIBE", list(wanted)), ("UNSUBSCRIBE", list(unwanted))):
+            for some in _chunks(names):
+                await self._feed.tell(verb, *(self._key("live", name) for name in some))
+        await self._feed.call("PING", "")
+
+    async def publish(self, words: Iterable[Word]) -> Sequence[bytes | int]:
+        """Run publish.lua. Raises RedisError."""
+        answer: Sequence[bytes | int] = await self._calls.call("EVALSHA", PUBLISH.sha, 1, self._terms.prefix, *words)
+        return answer
+
+    async def replay(self, names: Sequence[str], after: int) -> Replayed:
+        """Run replay.lua. Raises RedisError."""
+        answer = await self._calls.call("EVALSHA", REPLAY.sha, 1, self._terms.prefix, after + 1, *names)
+        return read_replay(answer, after, round(self._terms.age * 1000))
+
+    async def replay_many(self, names: Sequence[str], after: int) -> Replayed:
+        """Run replay.lua for any number of topics; complete up to the `sequence` of the first answer."""
+        found = [await self.replay(some, after) for some in _chunks(names)]
+        entries = {entry.sequence: entry for part in found for entry in part.entries}
+        return replace(
+            found[0],
+            entries=[entries[number] for number in sorted(entries)],
+            lost=max(part.lost for part in found),
+            malformed=sum(part.malformed for part in found),
+        )
+
+    async def watch(self) -> NoReturn:
+        """Probe, and raise when something is in doubt: RedisError, TimeoutError, InDoubt."""
+        while True:
+            signs: set[asyncio.Future[Any]] = {self._doubt, *(link.lost for link in self._links)}
+            done, _ = await asyncio.wait(signs, timeout=self._terms.probe, return_when=asyncio.FIRST_COMPLETED)
+            for sign in done:
+                raise InDoubt(str(sign.result()))
+            async with asyncio.timeout(self._terms.probe):
+                await self._round_trip()
+
+    async def follow(self) -> NoReturn:
+        """Ask where the master is, again and again, and raise InDoubt when it is elsewhere."""
+        while True:
+            await asyncio.sleep(self._terms.probe)
+            with suppress(RedisError, OSError):  # who can't be asked says nothing against the master
+                if await self._engine.locate() != self._address:
+                    raise InDoubt("the master is elsewhere")
+
+    async def _attach(self) -> None:
+        self._calls = await self._link()
+        self._feed = await self._link()
+        for script in (PUBLISH, REPLAY):
+            await self._calls.call("SCRIPT", "LOAD", script.text)
+        self.hub = await self._hub(self._calls)
+        other = await self._hub(self._feed)
+        if other.epoch != self.hub.epoch:
+            raise InDoubt("the two links lead to different masters")
+        await self._feed.tell("SUBSCRIBE", self._probe_channel)
+        await self._round_trip()
+
+    async def _link(self) -> Link:
+        link = Link(await self._engine.connect(self._address), self._received)
+        self._links.append(link)
+        return link
+
+    async def _hub(self, link: Link, end: str = "") -> Hub:
+        words = ("EVAL", ATTACH.text, 1, self._terms.prefix, *self._terms.words, end)
+        asked = self._clock()
+        epoch, base, sequence, age, now, run = await link.call(*words)
+        ahead = now / 1000 - (asked + self._clock()) / 2
+        return Hub(epoch.decode(), base, sequence, asked - age / 1000, ahead, run)
+
+    async def _round_trip(self) -> None:
+        """Publish nothing, as any message is published, and wait for a word through the channel."""
+        epoch, sequence = await self.publish(())
+        if epoch != self.hub.epoch.encode():
+            raise InDoubt("another epoch")
+        self._echo = secrets.token_bytes(8)
+        self._echoed.clear()
+        await self._calls.call("PUBLISH", self._probe_channel, self._echo)
+        await self._echoed.wait()
+        self._reached(int(sequence))
+
+    def _received(self, channel: bytes, data: bytes) -> None:
+        if channel == self._probe_channel.encode():
+            if data == self._echo:
+                self._echoed.set()
+        else:
+            self._live(data)
+
+    def _key(self, kind: str, name: str) -> str:
+        return f"{self._terms.prefix}:{kind}:{name}"
+
+
+def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
