@@ -148,7 +148,9 @@ async def test_an_address_that_is_taken_is_exit_code_1(listener: str) -> None:
 @pytest.mark.gen_test(timeout=20)
 async def test_sharing_a_port_is_warned_of() -> None:
     async with served(reuse_port=True) as process:
-        (line,) = process.logged("processes on one port share no messages yet: use it to replace one, not to add one")
+        (line,) = await process.until_logged(
+            "without a broker processes on one port share no messages: replace one, do not add one"
+        )
         assert line["level"] == "warning"
 
 

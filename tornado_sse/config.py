@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the public listener; 0 takes a free one.")
     admin_host: str = Field("127.0.0.1", min_length=1, description="Address of the admin listener (metrics).")
     admin_port: int = Field(8081, ge=0, le=65535, description="Port of the admin listener; 0 takes a free one.")
-    reuse_port: bool = Field(default=False, description="Whether another process may share the port; no messages, yet.")
+    reuse_port: bool = Field(default=False, description="Whether other processes may share the port; see --broker.")
     dev: bool = Field(default=False, description="For trying out: on loopback, with /demo and a key of its own.")
 
     jwt_secret: Secret | None = Field(None, description="Secret that HS256 tokens are signed with; empty: none.")

@@ -107,8 +107,8 @@ class _Process:
 
     def _announce(self, public: Listener, admin: Listener) -> None:
         logger().info("listening", public=public.url, admin=admin.url, version=__version__, dev=self._settings.dev)
-        if self._settings.reuse_port:
-            logger().warning("processes on one port share no messages yet: use it to replace one, not to add one")
+        if self._settings.reuse_port and not self._settings.broker:
+            logger().warning("without a broker processes on one port share no messages: replace one, do not add one")
         if self._settings.dev:
             sys.stdout.write(f"\n  See events arrive: {public.url}/demo\n\n")
             sys.stdout.flush()

@@ -374,3 +374,15 @@ def test_two_who_subscribe_at_once_share_one_subscription() -> None:
         assert other.position.sequence not in sequences(node.delivered)
 
     play(scenario)
+
+
+def test_many_who_subscribe_to_the_same_at_once_share_subscriptions() -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        many = [topic.user(str(number)) for number in range(1500)]  # more than nats-py sends in one turn of the loop
+        await asyncio.gather(node.broker.subscribe(many), node.broker.subscribe(many))
+        published = await node.publish(*many[-100:])
+        await node.until_seen(published[-1])
+        assert sequences(node.delivered) == positions(published)
+
+    play(scenario)

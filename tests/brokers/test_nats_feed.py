@@ -197,6 +197,12 @@ def test_how_far_delivery_is(bench: Bench) -> None:
     assert (bench.log.upto, bench.feed.reached, bench.feed.verified) == (15, 15, 15)
     bench.feed.verify(14)
     assert (bench.log.upto, bench.feed.verified) == (15, 15)
+    bench.feed.hold()
+    bench.feed.came_back(16)
+    assert (bench.log.upto, bench.feed.verified) == (15, 15)
+    bench.feed.resume()
+    bench.feed.came_back(16)
+    assert (bench.log.upto, bench.feed.verified) == (16, 16)
 
 
 def test_what_waits_is_thrown_away_with_its_connection(bench: Bench) -> None:

@@ -8,7 +8,9 @@ from nats.aio.msg import Msg
 
 from nats_support import shared_server
 from tcp_proxy import tcp_proxy
+from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.link import Link, Sink
+from tornado_sse.brokers.nats.reader import Reader
 from tornado_sse.brokers.nats.shared import Shared
 from tornado_sse.errors import Unavailable
 
@@ -147,3 +149,16 @@ def test_a_question_goes_on_without_who_asked() -> None:
             await shared()
 
     asyncio.run(scenario())
+
+
+def test_a_stream_that_is_not_there_is_gone() -> None:
+    async def run() -> None:
+        link = Link(5.0)
+        await link.connect([shared_server().url])
+        try:
+            with pytest.raises(Unavailable, match="the stream is gone"):
+                await Reader(link, Layout("none", size=1, ttl=1, max_bytes=1, window=1)).present()
+        finally:
+            await link.close()
+
+    asyncio.run(run())

@@ -24,7 +24,7 @@ class Witness(Node):
     """Keeps when what came: positions, in runs between the gaps that it was told of, and the times of these."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(redis_broker(url, make_terms(size=10_000)))
+        super().__init__(redis_broker(url, make_terms(size=10_000, probe=1.0)))
         self.runs: list[list[str]] = [[]]
         self.gaps: list[float] = []
         self.last = 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from broker_support import CHANNEL, OTHER, USER, Node, draft, positions, rising
+from broker_support import CHANNEL, OTHER, PATIENCE, USER, Node, draft, positions, rising
 from support import sequences
 from tcp_proxy import TcpProxy, tcp_proxy
 from tornado_sse.brokers.base import BrokerProblem
@@ -107,8 +107,8 @@ def test_data_thrown_away_under_live_nodes_begins_an_epoch() -> None:
             await one.publish(USER)
             epoch = one.broker.epoch
             await server.client.flushall()
-            with pytest.raises(Unavailable):
-                await one.publish(USER)
+            for result in await asyncio.gather(one.publish(USER), one.publish(USER), return_exceptions=True):
+                assert isinstance(result, Unavailable)
             await until_rejoined(one)
             (after,) = await one.publish(USER)
             assert after.position.epoch != epoch
@@ -187,5 +187,122 @@ def test_a_user_with_a_password_is_let_in() -> None:
         await node.broker.subscribe([USER])
         await node.until_seen(*await node.publish(USER))
         await node.broker.close()
+
+    play(scenario)
+
+
+def test_what_is_under_way_into_a_black_hole_is_no_success() -> None:
+    async def scenario(_server: Valkey, gate: TcpProxy) -> None:
+        async with node_at(gate.port, USER, CHANNEL) as node:
+            gate.stall()
+            attempts = (node.publish(USER), node.broker.subscribe([OTHER]), node.broker.replay([USER], 0))
+            for result in await asyncio.gather(*attempts, return_exceptions=True):
+                assert isinstance(result, Unavailable)
+            node.broker.unsubscribe([CHANNEL])
+            gate.flow()
+            await node.until_up()
+            *_, last = await node.publish(OTHER, CHANNEL, USER)
+            await node.until_seen(last)
+            assert node.seen(OTHER, CHANNEL) == []
+
+    play(scenario)
+
+
+def test_a_subscribe_that_is_cancelled_leaves_no_interest() -> None:
+    async def scenario(_server: Valkey, gate: TcpProxy) -> None:
+        async with node_at(gate.port, USER) as node:
+            gate.stall()
+            subscribing = asyncio.create_task(node.broker.subscribe([OTHER]))
+            await asyncio.sleep(0)
+            subscribing.cancel()
+            await asyncio.wait([subscribing])
+            gate.flow()
+            *_, last = await node.publish(OTHER, USER)
+            await node.until_seen(last)
+            assert sequences(node.delivered) == positions([last])
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_engine_that_goes_while_it_is_joined_is_left(*, cancelled: bool) -> None:
+    async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        node = Node(broker := redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+        starting = asyncio.create_task(broker.start(node))
+        await turns_until(lambda: broker._runner is not None)
+        gate.stall()
+        if cancelled:
+            starting.cancel()
+        with pytest.raises(asyncio.CancelledError if cancelled else Unavailable):
+            await starting
+        assert not broker.health().up
+        gate.flow()
+        await until_alone(server)
+
+    play(scenario)
+
+
+def test_a_broker_may_be_closed_at_any_moment_of_an_outage() -> None:
+    async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        for turns in range(12):
+            node = Node(broker := redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+            await broker.start(node)
+            await gate.cut()
+            await turns_until(lambda: not broker.health().up)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await broker.close()
+            await until_alone(server)
+
+    play(scenario)
+
+
+async def turns_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, and look at it in every turn of the loop."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def until_alone(server: Valkey) -> None:
+    """Wait until the server has no other client than this test."""
+    async with asyncio.timeout(PATIENCE):
+        while len(await server.client.client_list()) > 1:
+            await asyncio.sleep(0.01)
+
+
+def test_links_that_lead_to_different_servers_are_not_trusted() -> None:
+    async def scenario(_server: Valkey, gate: TcpProxy) -> None:
+        async with valkey() as other:
+            node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+            starting = asyncio.create_task(node.broker.start(node))
+            await turns_until(lambda: gate.connections == 1)
+            gate.target = other.port
+            with pytest.raises(Unavailable, match="different masters"):
+                await starting
+
+    play(scenario)
+
+
+def test_what_others_say_where_probes_come_back_is_nothing() -> None:
+    async def scenario(server: Valkey, _gate: TcpProxy) -> None:
+        async with node_at(server.port, USER) as node:
+            (channel,) = await server.client.pubsub_channels("sse:probe:*")
+            await server.client.publish(channel, "no probe")
+            (result,) = await node.publish(USER)
+            await node.until_seen(result)
+            assert node.broker.health().up
+
+    play(scenario)
+
+
+def test_a_message_of_another_epoch_makes_the_node_look() -> None:
+    async def scenario(server: Valkey, _gate: TcpProxy) -> None:
+        async with node_at(server.port, USER) as node:
+            await server.client.publish("sse:live:user:u", 'other 9 0 0 {"to": ["user:u"], "data": "x"}')
+            await until_rejoined(node)
+            (result,) = await node.publish(USER)
+            await node.until_seen(result)
+            assert (sequences(node.delivered), node.told) == ([1], [])
 
     play(scenario)

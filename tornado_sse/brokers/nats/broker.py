@@ -203,7 +203,7 @@ class NatsBroker(Broker):
                 if session is None:
                     session = self._session = await self._join()
                     self._stats.broker_reconnects += 1
-                    logger().info("broker back", epoch=self.epoch)
+                    logger().info("broker joined", epoch=self.epoch)
                     problem = ""
                 await session.run(self._probe)
             except Exception as error:  # noqa: BLE001 - whatever it was, there must be another session

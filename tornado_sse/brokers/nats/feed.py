@@ -120,6 +120,11 @@ class Feed:
             if interest is not None and interest.since is None:
                 interest.since = sequence
 
+    def came_back(self, sequence: int) -> None:
+        """Note that a probe came back: what was before it is here, unless a hole is being looked into."""
+        if self.is_live:
+            self.verify(sequence)
+
     def verify(self, sequence: int) -> None:
         """Note that the channel was whole up to the sequence."""
         self.verified = max(self.verified, sequence)

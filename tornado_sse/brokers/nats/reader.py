@@ -74,6 +74,13 @@ class Reader:
         leader = (answer.get("cluster") or {}).get("leader", "")
         return Info(answer["config"], state["first_seq"], state["last_seq"], leader)
 
+    async def present(self) -> Info:
+        """Ask how the stream stands. Raises Unavailable, also if there is no such stream."""
+        info = await self.info()
+        if info is None:
+            raise Unavailable("NATS: the stream is gone")
+        return info
+
     async def everything(self, after: int, upto: int) -> AsyncIterator[list[Stored]]:
         """Read all subjects in batches, none empty, `after < sequence <= upto`. Raises Unavailable."""
         patience = PATIENCE if self._layout.replicas > 1 else 0

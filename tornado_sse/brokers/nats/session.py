@@ -101,8 +101,8 @@ class Session:
         leader, self._leader = self._leader, info.leader
         if leader not in (None, info.leader):  # what the old one had yet to republish is told by nobody
             await self.refill()
-        elif self._feed.is_live:
-            self._feed.verify(sequence)
+        else:
+            self._feed.came_back(sequence)
 
     async def _round_trip(self) -> int:
         """Send a message through the stream; return its sequence once it is back, the way messages come."""
@@ -123,9 +123,7 @@ class Session:
             raise Unavailable("NATS closed the connection")
 
     async def _ask_info(self) -> Info:
-        info = await self.reader.info()
-        if info is None:
-            raise Unavailable("NATS: the stream is gone")
+        info = await self.reader.present()
         self.last_seen = info.last
         return info
 

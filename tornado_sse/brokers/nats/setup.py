@@ -20,9 +20,7 @@ async def ensure_stream(link: Link, reader: Reader, wanted: Layout) -> Info:
         await _call(link, f"CREATE.{wanted.name}", wanted.config(new_epoch()), but=NAME_IN_USE)
     elif epoch_of(info.config) is None:
         await renew_epoch(link, info, wanted)
-    info = await reader.info()
-    if info is None:
-        raise Unavailable("NATS: the stream is gone")
+    info = await reader.present()
     if differing := differences(wanted.config(""), info.config):
         raise BrokerProblem(f"the stream {wanted.name} is set up otherwise: {'; '.join(differing)}")
     return info

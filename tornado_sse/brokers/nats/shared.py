@@ -19,7 +19,7 @@ class Shared(Generic[T]):
         """Return an answer that is younger than the call. Raises what asking raises."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._after(self._running))
-            self._next.add_done_callback(_look_at)
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # all who asked may be gone
         return await asyncio.shield(self._next)
 
     async def _after(self, before: "asyncio.Task[T] | None") -> T:
@@ -27,9 +27,3 @@ class Shared(Generic[T]):
             await asyncio.wait([before])
         self._running, self._next = self._next, None
         return await self._ask()
-
-
-def _look_at(task: "asyncio.Task[T]") -> None:
-    """Look at a failure, in case that all who asked are gone."""
-    if not task.cancelled():
-        task.exception()

@@ -45,7 +45,6 @@ class RedisBroker(Broker):
         self._settling: asyncio.Task[None] | None = None
         self._arrived: list[codec.Entry] = []
         self._up = asyncio.Event()
-        self._closed = False
         self._inbox: Inbox
         self._receiver: Receiver
         self._session: Session | None = None
@@ -53,7 +52,6 @@ class RedisBroker(Broker):
 
     async def start(self, receiver: Receiver) -> None:
         """Connect and join the hub, or found it."""
-        self._closed = False
         self._receiver = receiver
         self._inbox = Inbox(receiver, self._stats, self._accepted_at, self._clock)
         try:
@@ -76,11 +74,10 @@ class RedisBroker(Broker):
 
     async def close(self) -> None:
         """Leave the hub."""
-        self._closed = True
         for task in (self._runner, self._settling):
-            if task is not None:
+            while task and not task.done():  # a cancellation that meets a fault is lost in the task group
                 task.cancel()
-                await asyncio.wait([task])
+                await asyncio.wait([task], timeout=self._terms.probe)
         await self._engine.close()
 
     async def publish(self, drafts: Sequence[Draft]) -> list[Published]:
@@ -97,9 +94,11 @@ class RedisBroker(Broker):
         self._interest.add(topics)
         try:
             await asyncio.shield(self._settle(session))
-        except FAULTS as fault:
-            self._interest.remove(topics)
-            raise _unavailable(fault) from fault
+        except BaseException as fault:
+            self.unsubscribe(topics)
+            if isinstance(fault, FAULTS):
+                raise _unavailable(fault) from fault
+            raise
 
     def unsubscribe(self, topics: Sequence[Topic]) -> None:
         """Give up interest; the engine is told soon."""
@@ -175,12 +174,9 @@ class RedisBroker(Broker):
     def _hand_in(self) -> None:
         """Hand in what came in this turn of the loop; of another epoch nothing, for there may be a hole before it."""
         arrived, self._arrived = self._arrived, []
-        session = self._session
-        if session is None:
-            return
-        known = [entry for entry in arrived if entry.epoch == session.hub.epoch]
-        if len(known) < len(arrived):
-            session.doubt("another epoch")
+        known = [entry for entry in arrived if entry.epoch == self.epoch]
+        if len(known) < len(arrived) and self._session:
+            self._session.doubt("another epoch")
         self._inbox.take(known)
 
     def _reached(self, sequence: int) -> None:
@@ -193,22 +189,21 @@ class RedisBroker(Broker):
     # Sessions
 
     async def _run(self, session: Session) -> None:
-        while not self._closed:  # said twice: a cancellation that meets a fault is lost in the group
+        while True:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(session.watch())
                     tasks.create_task(session.follow())
                     tasks.create_task(self._join(session))
             except* FAULTS as faults:
-                logger().warning("broker lost", reason=repr(faults.exceptions[0]))
+                logger().warning("broker out of reach", problem=repr(faults.exceptions[0]))
             finally:
                 self._up.clear()
                 self._inbox.hold()
                 self._session = None
                 await session.close()
-            if not self._closed:
-                session = await self._reopen()
-                self._stats.broker_reconnects += 1
+            session = await self._reopen()
+            self._stats.broker_reconnects += 1
 
     async def _join(self, session: Session) -> None:
         """Listen first, then fill in what was missed, then go live."""
@@ -241,24 +236,25 @@ class RedisBroker(Broker):
                 await asyncio.sleep(next(pauses))
 
     async def _open(self) -> Session:
-        """Open a session, and end the epoch again if somebody may have missed something without having been told.
-
-        A master that was demoted may have gone on to acknowledge, a while into the new epoch, what the new one and
-        those who had joined it never saw.
-        """
-        session = await Session.open(self._engine, self._terms, self._live, self._reached, self._clock)
-        if session.hub.run != self._master and self._acknowledged > session.hub.since:
-            await self._end_epoch(session)
+        session = await Session.open(
+            self._engine,
+            self._terms,
+            live=self._live,
+            reached=self._reached,
+            is_doubtful=self._is_doubtful,
+            clock=self._clock,
+        )
         self._master = session.hub.run
         self._ahead = session.hub.ahead
         return session
 
-    async def _end_epoch(self, session: Session) -> None:
-        try:
-            await session.end_epoch()
-        except BaseException:
-            await session.close()
-            raise
+    def _is_doubtful(self, hub: Hub) -> bool:
+        """Whether somebody may have missed something of the epoch without having been told.
+
+        A master that was demoted may have gone on to acknowledge, a while into the new epoch, what the new one and
+        those who had joined it never saw.
+        """
+        return hub.run != self._master and self._acknowledged > hub.since
 
 
 def _unavailable(fault: BaseException) -> Unavailable:

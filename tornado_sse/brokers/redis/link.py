@@ -20,6 +20,9 @@ class Link:
 
     def __init__(self, connection: Connection, message: Callable[[bytes, bytes], None]) -> None:
         self._connection = connection
+        writer = connection._writer  # noqa: SLF001 - there is no other way to an abort
+        assert writer  # noqa: S101 - it is connected; tells the type checker
+        self._transport = writer.transport
         self._message = message
         self._calls: deque[asyncio.Future[Any]] = deque()
         self.lost = asyncio.create_task(self._read())
@@ -41,8 +44,7 @@ class Link:
         """Let go of the connection; what is under way fails."""
         self.lost.cancel()
         await asyncio.wait([self.lost])
-        if (writer := self._connection._writer) is not None:  # noqa: SLF001 - there is no other way to an abort
-            writer.transport.abort()  # into a black hole what is unsent would never be sent, nor the socket closed
+        self._transport.abort()  # into a black hole what is unsent would never be sent, nor the socket closed
         await self._connection.disconnect(nowait=True)
 
     @property

@@ -87,19 +87,21 @@ class Session:
         self.hub: Hub
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - what a session is made of
         cls,
         engine: Engine,
         terms: Terms,
+        *,
         live: Callable[[bytes], None],
         reached: Callable[[int], None],
+        is_doubtful: Callable[["Hub"], bool],
         clock: Callable[[], float],
     ) -> "Session":
-        """Connect and attach. Raises RedisError, OSError, TimeoutError, InDoubt."""
+        """Connect and attach; end the epoch if it is doubtful. Raises RedisError, OSError, TimeoutError, InDoubt."""
         session = cls(engine, await engine.locate(), terms, live=live, reached=reached, clock=clock)
         try:
             async with asyncio.timeout(terms.probe):
-                await session._attach()
+                await session._attach(is_doubtful)
         except BaseException:
             await session.close()
             raise
@@ -123,10 +125,6 @@ class Session:
         """Have `watch` end the session."""
         if not self._doubt.done():
             self._doubt.set_result(reason)
-
-    async def end_epoch(self) -> None:
-        """Begin a new epoch, unless somebody did so meanwhile. Raises RedisError."""
-        self.hub = await self._hub(self._calls, end=self.hub.epoch)
 
     async def listen(self, wanted: Iterable[str], unwanted: Iterable[str] = ()) -> None:
         """Change what comes in through the channel; on return it does. Raises RedisError."""
@@ -174,12 +172,14 @@ class Session:
                 if await self._engine.locate() != self._address:
                     raise InDoubt("the master is elsewhere")
 
-    async def _attach(self) -> None:
+    async def _attach(self, is_doubtful: Callable[[Hub], bool]) -> None:
         self._calls = await self._link()
         self._feed = await self._link()
         for script in (PUBLISH, REPLAY):
             await self._calls.call("SCRIPT", "LOAD", script.text)
         self.hub = await self._hub(self._calls)
+        if is_doubtful(self.hub):
+            self.hub = await self._hub(self._calls, end=self.hub.epoch)
         other = await self._hub(self._feed)
         if other.epoch != self.hub.epoch:
             raise InDoubt("the two links lead to different masters")
