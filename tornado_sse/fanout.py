@@ -15,7 +15,7 @@ from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import WRITE_SIZE, Outbox
 from tornado_sse.stats import Stats
 
-SLICE = 0.004
+SLICE = 0.0025
 """Seconds of planning and writing before the loop gets its turn."""
 
 STRIDE = 32
