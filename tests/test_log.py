@@ -53,6 +53,15 @@ def test_json_has_time_level_event_and_fields_in_this_order(stderr: Stderr) -> N
     assert line["time"].endswith("Z")
 
 
+def test_fields_of_every_line_stand_behind_its_own(stderr: Stderr) -> None:
+    log.configure("info", "json", worker=3)
+    structlog.get_logger().info("stream closed", reason="slow")
+    logging.getLogger("other").error("boom")
+    ours, other = lines(stderr)
+    assert list(ours) == ["time", "level", "event", "reason", "worker"]
+    assert (ours["worker"], other["worker"]) == (3, 3)
+
+
 def test_what_is_below_the_level_is_not_logged(stderr: Stderr) -> None:
     log.configure("warning", "json")
     structlog.get_logger().info("no")

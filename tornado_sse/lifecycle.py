@@ -5,8 +5,9 @@ import gc
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
+from typing import Any
 
 from tornado_sse import __version__
 from tornado_sse.app import EventServer
@@ -20,13 +21,15 @@ from tornado_sse.listener import Listener
 from tornado_sse.log import logger
 
 AT_START = (
-    *("host", "port", "admin_host", "admin_port", "reuse_port", "dev", "log_level", "log_format"),
+    *("host", "port", "admin_host", "admin_port", "reuse_port", "workers", "dev", "log_level", "log_format"),
     *("jwks_url", "keepalive", "retry", "disconnect_hold"),
     *("history_size", "history_ttl", "history_bytes", "idempotency_window", "idempotency_keys"),
     *("broker", "broker_prefix", "broker_replicas", "broker_probe", "broker_user", "broker_password", "broker_token"),
     *("broker_creds", "broker_nkey", "broker_ca", "broker_cert", "broker_key"),
 )
 """Settings that are read when the process starts, and that a reload does not change."""
+
+RELOAD_REFUSED = "reload refused, all stays as it was"
 
 
 class Exit(IntEnum):
@@ -44,28 +47,35 @@ class Exit(IntEnum):
 
 def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
     """Run until told to stop; return the exit code. `reload` reads the settings anew at SIGHUP."""
+    return live(lambda: Process(settings, reload).run())
+
+
+def live(life: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run the life of a process on an event loop of its own; return the exit code."""
     _raise_descriptor_limit()
     try:
-        return asyncio.run(_Process(settings, reload).run())
+        return asyncio.run(life())
     except (KeyProblem, ConfigProblem) as problem:
         logger().error("refused", problem=str(problem))
         return Exit.REFUSED
 
 
-class _Process:
+class Process:
+    """One server, from its start to its end. A worker of several has other ends (see workers)."""
+
     def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
-        self._settings = settings
+        self.settings = settings
+        self.server = EventServer(settings)
         self._reload = reload
-        self._server = EventServer(settings)
-        self._stops = 0
         self._stopping = asyncio.Event()
         self._cut_short = asyncio.Event()
 
     async def run(self) -> int:
-        listeners = self._listen()
+        """Live it; return the exit code."""
+        listeners = self.listen()
         if listeners is None:
             return Exit.FAILED
-        self._watch_signals()
+        self.watch()
         if problem := await self._start():
             for listener in listeners:
                 await listener.close()
@@ -73,19 +83,19 @@ class _Process:
         _calm_the_collector()
         for listener in listeners:
             listener.start()
-        self._announce(*listeners)
+        self.announce(*listeners)
         await self._stopping.wait()
-        code = await self._drain()
+        code = await self._let_go()
         for listener in listeners:
             await listener.close()
-        await self._server.close()
+        await self.server.close()
         logger().info("stopped", code=int(code))
         return code
 
     async def _start(self) -> Exit | None:
         """Start the server; return what to exit with if that fails."""
         try:
-            await self._server.start()
+            await self.server.start()
         except BrokerProblem as problem:
             logger().error("refused", problem=str(problem))
             return Exit.REFUSED
@@ -94,44 +104,56 @@ class _Process:
             return Exit.FAILED
         return None
 
-    def _listen(self) -> tuple[Listener, Listener] | None:
-        server, settings = self._server, self._settings
+    def listen(self) -> Sequence[Listener] | None:
+        """Take the addresses; None, and a line in the log: one can't be had."""
+        server, settings = self.server, self.settings
         host, port, setting = settings.host, settings.port, "port"
         try:
             public = Listener(application(server, server.routes()), host, port, reuse_port=settings.reuse_port)
             host, port, setting = settings.admin_host, settings.admin_port, "admin_port"
             return public, Listener(application(server, server.admin_routes()), host, port)
         except OSError as error:
-            logger().error("can't listen", problem=error.strerror or str(error), host=host, port=port, setting=setting)
+            cant_listen(error, host, port, setting)
             return None
 
-    def _announce(self, public: Listener, admin: Listener) -> None:
-        logger().info("listening", public=public.url, admin=admin.url, version=__version__, dev=self._settings.dev)
-        if self._settings.reuse_port and not self._settings.broker:
+    def announce(self, *listeners: Listener) -> None:
+        """Say that it listens."""
+        public, admin = (listener.url for listener in listeners)
+        logger().info("listening", public=public, admin=admin, version=__version__, dev=self.settings.dev)
+        if self.settings.reuse_port and self.settings.broker is None:
             logger().warning("without a broker processes on one port share no messages: replace one, do not add one")
-        if self._settings.dev:
-            sys.stdout.write(f"\n  See events arrive: {public.url}/demo\n\n")
-            sys.stdout.flush()
+        if self.settings.dev:
+            print_demo(public)
 
-    def _watch_signals(self) -> None:
+    def watch(self) -> None:
+        """Obey signals."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._take_new_settings)
 
-    def _stop(self, number: signal.Signals) -> None:
-        self._stops += 1
-        if self._stops == 1:
-            streams = len(self._server.registry.hub.streams)
-            logger().info("draining", signal=number.name, streams=streams, seconds=self._server.settings.drain_time)
-            self._server.draining = True
+    def drain(self, why: str) -> None:
+        """Begin to let go of all streams, once."""
+        if not self._stopping.is_set():
+            streams = len(self.server.registry.hub.streams)
+            logger().info("draining", signal=why, streams=streams, seconds=self.server.settings.drain_time)
+            self.server.draining = True
             self._stopping.set()
-        else:
-            self._cut_short.set()
 
-    async def _drain(self) -> Exit:
+    def cut(self) -> None:
+        """Drain no longer: end."""
+        self._stopping.set()
+        self._cut_short.set()
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self._stopping.is_set():
+            self.cut()
+        else:
+            self.drain(number.name)
+
+    async def _let_go(self) -> Exit:
         draining = asyncio.ensure_future(
-            drain(self._server.registry, self._server.settings.drain_time, self._server.clocks.monotonic)
+            drain(self.server.registry, self.server.settings.drain_time, self.server.clocks.monotonic)
         )
         cut = asyncio.ensure_future(self._cut_short.wait())
         await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
@@ -143,12 +165,27 @@ class _Process:
     def _take_new_settings(self) -> None:
         try:
             settings = self._reload()
-            self._server.reload(settings)
+            self.server.reload(settings)
         except (ConfigProblem, KeyProblem) as problem:
-            logger().error("reload refused, all stays as it was", problem=str(problem))
+            logger().error(RELOAD_REFUSED, problem=str(problem))
             return
-        changed = [name for name in AT_START if getattr(settings, name) != getattr(self._settings, name)]
-        logger().info("reloaded", restart_needed_for=sorted(changed))
+        logger().info("reloaded", restart_needed_for=restart_needed_for(self.settings, settings))
+
+
+def restart_needed_for(running: Settings, fresh: Settings) -> list[str]:
+    """Name the settings that differ and are read when a process starts."""
+    return sorted(name for name in AT_START if getattr(fresh, name) != getattr(running, name))
+
+
+def cant_listen(error: OSError, host: str, port: int, setting: str) -> None:
+    """Log that an address can't be had."""
+    logger().error("can't listen", problem=error.strerror or str(error), host=host, port=port, setting=setting)
+
+
+def print_demo(url: str) -> None:
+    """Print where the demo is."""
+    sys.stdout.write(f"\n  See events arrive: {url}/demo\n\n")
+    sys.stdout.flush()
 
 
 def _calm_the_collector() -> None:

@@ -50,10 +50,11 @@ def redact(text: str) -> str:
     return _JWT.sub("(token)", text) if "eyJ" in text else text
 
 
-def configure(level: str, log_format: Literal["auto", "json", "console"]) -> None:
+def configure(level: str, log_format: Literal["auto", "json", "console"], **always: object) -> None:
     """Log what is at least `level` (a name: debug, info, warning, error), both structlog's and the standard library's.
 
     `auto` is console if stderr is a terminal, else json. tornado.access stays silent below warning: we log our own.
+    `always` are fields of every line.
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     start: list[Processor] = [
@@ -61,6 +62,8 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,
     ]
+    if always:
+        start.append(lambda _logger, _method, event: {**event, **always})
     render = _redacted(_console_renderer() if console else _to_json)
     least = logging.getLevelNamesMapping()[level.upper()]
     global _structured  # noqa: PLW0603 - a logger keeps what it was configured with, so that a line costs little
