@@ -56,6 +56,14 @@ def test_exits_with_the_code_of_the_server(lifecycle: Lifecycle) -> None:
     assert invoke("serve", "--jwt-secret", SECRET).exit_code == 3
 
 
+def test_several_workers_have_a_supervisor(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = Lifecycle()
+    monkeypatch.setitem(sys.modules, "tornado_sse.workers.supervisor", SimpleNamespace(serve=supervisor.serve))
+    assert invoke("serve", "--jwt-secret", SECRET, "--workers", "2").exit_code == 0
+    assert supervisor.served == [Settings(jwt_secret=SECRET, workers=2)]
+    assert lifecycle.served == []
+
+
 @pytest.mark.usefixtures("lifecycle")
 def test_sets_up_the_log(configured: list[tuple[str, str]]) -> None:
     invoke("serve", "--jwt-secret", SECRET, "--log-level", "debug", "--log-format", "json")

@@ -38,6 +38,7 @@ PURE = {
     "sessions",
     "stats",
     "topic",
+    "workers.backoff",
 }
 """The core: no sockets, no loop, no clock but an injected one. It imports itself, and nothing that acts or waits."""
 
@@ -68,24 +69,25 @@ IMPORTERS = [
     ("brokers.redis.*", {"app", "brokers.redis.*"}),
     ("brokers.tls", {"brokers.nats.login", "brokers.redis.login"}),
     ("app", {"lifecycle", "__init__"}),
+    ("workers.*", {"cli.serve", "workers.*"}),
     ("node", {"app", "handlers.*"}),
     ("handlers", set()),
-    ("handlers.*", {"app", "lifecycle", "handlers.*"}),
-    ("lifecycle", {"cli.serve"}),
+    ("handlers.*", {"app", "lifecycle", "handlers.*", "workers.worker", "workers.admin"}),
+    ("lifecycle", {"cli.serve", "workers.*"}),
     ("cli", {"__main__"}),
     ("cli.*", {"cli", "cli.*"}),
     ("stream", {"registry", "node", "inbound", "handlers.connect"}),
-    ("socket", {"stream", "connection", "registry", "sockets", "listener", "cli.*"}),
+    ("socket", {"stream", "connection", "registry", "sockets", "listener", "workers.*", "cli.*"}),
     ("connection", {"listener", "sockets"}),
     ("plain", {"connection"}),
     ("select", {"poller", "cli.*"}),
     ("random", {"registry", "cli.*"}),
-    ("signal", {"lifecycle", "cli.*"}),
-    ("prometheus_client", {"metrics", "handlers.health"}),
+    ("signal", {"lifecycle", "workers.*", "cli.*"}),
+    ("prometheus_client", {"metrics", "handlers.health", "workers.*"}),
     ("structlog", {"log"}),
     ("nats", {"brokers.nats.*"}),
     ("redis", {"brokers.redis.*"}),
-    ("pydantic", {"config", "values", "cli.serve"}),
+    ("pydantic", {"config", "values", "workers.*", "cli.serve"}),
     ("pydantic_settings", {"config"}),
     ("jwt", {"tokens", "keys", "jwks", "minting", "cli.*"}),
     ("cryptography", {"keys", "jwks", "minting"}),
@@ -191,7 +193,7 @@ def test_the_commands_know_nothing_of_the_server() -> None:
         for arrow in ARROWS
         if arrow.importer.startswith("cli.") and arrow.imported in SOURCES and not is_known_to_clients(arrow.imported)
     }
-    assert strangers == {("cli.serve", "lifecycle")}
+    assert strangers == {("cli.serve", "lifecycle"), ("cli.serve", "workers.supervisor")}
 
 
 def is_known_to_clients(module: str) -> bool:

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     admin_host: str = Field("127.0.0.1", min_length=1, description="Address of the admin listener (metrics).")
     admin_port: int = Field(8081, ge=0, le=65535, description="Port of the admin listener; 0 takes a free one.")
     reuse_port: bool = Field(default=False, description="Whether other processes may share the port; see --broker.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that share the port, and messages through a broker.")
     dev: bool = Field(default=False, description="For trying out: on loopback, with /demo and a key of its own.")
 
     jwt_secret: Secret | None = Field(None, description="Secret that HS256 tokens are signed with; empty: none.")

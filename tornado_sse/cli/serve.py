@@ -28,7 +28,10 @@ def serve(config_file: Path | None, **flags: object) -> None:
     except config.ConfigProblem as problem:
         raise Refused(str(problem)) from problem
     log.configure(settings.log_level, settings.log_format)
-    from tornado_sse.lifecycle import serve as run  # noqa: PLC0415 - the other commands do without the server
+    if settings.workers > 1:
+        from tornado_sse.workers.supervisor import serve as run  # noqa: PLC0415 - the other commands do without it
+    else:
+        from tornado_sse.lifecycle import serve as run  # noqa: PLC0415 - same
 
     dev_secret = SecretStr(secrets.token_urlsafe(48))
 
