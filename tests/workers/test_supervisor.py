@@ -216,6 +216,16 @@ async def test_all_drain_at_the_same_time_and_a_second_signal_ends_it() -> None:
 
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=60)
+async def test_one_that_is_just_starting_stops_as_well() -> None:
+    async with program(workers=2) as process:
+        await process.until_logged("private NATS started")
+        process.send_signal(SIGTERM)
+        assert await process.exit_code() == 0
+    assert not any(map(alive, everyone(process)))
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=60)
 async def test_a_worker_that_hangs_is_left_out_and_not_waited_for_forever() -> None:
     async with crew(drain_time=0) as process:
         hangs = workers(process)[1]

@@ -29,7 +29,8 @@ class Supervisor:
         self._reload = reload
         self._embedded = EmbeddedNats(settings) if settings.broker is None else None
         self._stopping = asyncio.Event()
-        self._reloading: asyncio.Task[None] | None = None
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.crew: Crew
 
     @property
@@ -39,6 +40,10 @@ class Supervisor:
 
     async def run(self) -> int:
         """Live; return the exit code."""
+        self.crew = Crew(self._settings)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
         try:
             listening = self._listen()
             return await self._run(*listening) if listening else Exit.FAILED
@@ -63,8 +68,8 @@ class Supervisor:
         return True
 
     async def _serve(self, port: int, admin: Listener) -> int:
-        self.crew = Crew(self._for_workers(self._settings, port))
-        self._watch_signals(port)
+        self.crew.settings = self._for_workers(self._settings, port)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._take_new_settings, port)
         if (failed := await self.crew.start()) is not None:
             return failed
         admin.start()
@@ -96,12 +101,6 @@ class Supervisor:
         if self._settings.dev:
             print_demo(public)
 
-    def _watch_signals(self, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._take_new_settings, port)
-
     def _stop(self, number: signal.Signals) -> None:
         if not self.draining:
             logger().info("draining", signal=number.name, seconds=self.crew.settings.drain_time)
@@ -114,11 +113,15 @@ class Supervisor:
         except ConfigProblem as problem:
             logger().error(RELOAD_REFUSED, problem=str(problem))
             return
-        self._reloading = asyncio.create_task(self._hand_on(fresh, port))
+        task = asyncio.create_task(self._hand_on(fresh, port))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _hand_on(self, fresh: Settings, port: int) -> None:
         started_with = {name: getattr(self._settings, name) for name in AT_START}
-        if problem := await self.crew.reload(self._for_workers(fresh.model_copy(update=started_with), port)):
+        async with self._reloading:
+            problem = await self.crew.reload(self._for_workers(fresh.model_copy(update=started_with), port))
+        if problem:
             logger().error(RELOAD_REFUSED, problem=problem)
         else:
             logger().info("reloaded", restart_needed_for=restart_needed_for(self._settings, fresh))
