@@ -104,8 +104,9 @@ def test_nor_for_ever() -> None:
         ([([], 0)], [], 0),
         ([([11, 14], 0)], [11, 14], 0),
         ([([12, 13, 14], 0)], [12, 13, 14], 11),
-        ([([11, 12], 1), ([15], 0)], [11, 12, 15], 14),
-        ([([11, 12], 1), ([], 0)], [11, 12], 0),
+        ([([11], 1), ([15], 0)], [11, 15], 0),
+        ([([11], 2), ([14, 15], 1), ([16], 0)], [11, 14, 15, 16], 13),
+        ([([11, 12], 0), ([], 0)], [11, 12], 0),
     ],
 )
 def test_of_a_subject_that_may_have_been_discarded_it_tells(batches: list[Batch], found: list[int], lost: int) -> None:
@@ -115,6 +116,8 @@ def test_of_a_subject_that_may_have_been_discarded_it_tells(batches: list[Batch]
 def test_the_leader_says_whether_a_replica_told_all() -> None:
     link = FakeLink([([], 0), ([11], 0)], [{"message": {}}, {"error": {}}])
     assert play(link, one_subject, replicas=3) == ([11], 0)
+    link = FakeLink([([11], 0), ([12], 0)], [{"message": {}}, {"error": {}}])
+    assert play(link, one_subject, replicas=3) == ([11, 12], 0)
 
 
 def test_another_status_is_no_answer() -> None:

@@ -4,7 +4,7 @@ What was read of a subject is held against the bound of messages kept for each: 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
@@ -107,22 +107,27 @@ class Reader:
                 {"seq": last + 1, "next_by_subj": self._layout.stored + name, "batch": self._layout.kept + 1}
                 for name, last in seen.items()
             ]
+            ends = {}
             for name, (batch, more) in zip(list(seen), await self._read(requests), strict=True):
-                kept[name] = _add(kept[name], batch, self._layout.kept)
+                kept[name] = _add(kept[name], batch, is_full=len(batch) + more >= self._layout.kept)
                 seen[name] = batch[-1].sequence if batch else seen[name]
-                if not more and not await self._has_more(name, seen[name]):
-                    del seen[name]
+                if not more:
+                    ends[name] = seen[name]
+            for name in ends.keys() - await self._unread(ends):
+                del seen[name]
         return list(kept.values())
 
-    async def _has_more(self, name: str, after: int) -> bool:
+    async def _unread(self, ends: Mapping[str, int]) -> set[str]:
         """Ask the leader, who alone knows the newest messages, where a replica may have answered that is behind."""
         if self._layout.replicas == 1:
-            return False
-        request = {"seq": after + 1, "next_by_subj": self._layout.stored + name}
-        return "message" in await self._link.ask(f"$JS.API.STREAM.MSG.GET.{self._layout.name}", request)
+            return set()
+        subject = f"$JS.API.STREAM.MSG.GET.{self._layout.name}"
+        requests = [{"seq": end + 1, "next_by_subj": self._layout.stored + name} for name, end in ends.items()]
+        answers = await asyncio.gather(*(self._link.ask(subject, request) for request in requests))
+        return {name for name, answer in zip(ends, answers, strict=True) if "message" in answer}
 
-    async def _read(self, requests: Sequence[dict[str, Any]]) -> list[tuple[list[Stored], bool]]:
-        """Put all requests at once; return what each found, and whether there is more."""
+    async def _read(self, requests: Sequence[dict[str, Any]]) -> list[tuple[list[Stored], int]]:
+        """Put all requests at once; return what each found, and how much more there is."""
         open_requests = len(requests)
 
         def is_all(messages: list[Msg]) -> bool:
@@ -138,12 +143,12 @@ class Reader:
             messages = await self._link.within(reply.future)
         return [self._batch(messages, f"{reply.subject}.{number}") for number in range(len(requests))]
 
-    def _batch(self, messages: Sequence[Msg], subject: str) -> tuple[list[Stored], bool]:
+    def _batch(self, messages: Sequence[Msg], subject: str) -> tuple[list[Stored], int]:
         *found, end = (message for message in messages if message.subject == subject)
         headers = end.headers or {}
         if headers[STATUS] not in ("204", "404"):
             raise Unavailable(f"NATS: {headers[STATUS]} {headers.get('Description', '')}")
-        return [self._stored(message) for message in found], headers.get("Nats-Num-Pending", "0") != "0"
+        return [self._stored(message) for message in found], int(headers.get("Nats-Num-Pending", "0"))
 
     def _stored(self, message: Msg) -> Stored:
         headers = message.headers or {}
@@ -151,11 +156,10 @@ class Reader:
         return Stored(int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], parcel)
 
 
-def _add(kept: Kept, batch: list[Stored], most: int) -> Kept:
-    """Add a batch of a subject. Older messages may have been discarded before it, or between it and the one before."""
-    if batch and (kept.messages or len(batch) >= most):
-        return Kept(kept.messages + batch, batch[0].sequence - 1)
-    return Kept(kept.messages + batch, kept.lost)
+def _add(kept: Kept, batch: list[Stored], *, is_full: bool) -> Kept:
+    """Add a batch of a subject. Where there are as many messages as are kept, older ones may have been discarded."""
+    lost = batch[0].sequence - 1 if batch and is_full else kept.lost
+    return Kept(kept.messages + batch, lost)
 
 
 def _is_status(message: Msg) -> bool:
