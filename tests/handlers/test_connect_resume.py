@@ -111,14 +111,26 @@ async def test_what_is_published_during_a_resume_arrives_exactly_once_and_in_ord
 
 
 @pytest.mark.gen_test
-async def test_a_replay_that_fails_ends_the_connection_so_that_the_client_comes_back(clock: Clock) -> None:
+@pytest.mark.parametrize("position", ["", "e-3"])
+async def test_a_replay_that_fails_is_answered_by_a_farewell_so_that_the_client_comes_back(
+    clock: Clock, position: str
+) -> None:
+    """No answer would be a 502 by a proxy, and for EventSource the end."""
     broker = SlowReplay(clock)
     broker.fails = True
-    broker.go_on.set()
     async with serving(clock, broker) as node:
         client = await node.client()
-        await client.request("/sse/connect/s1", node.bearer())
-        assert await client.read_all() == b""
+        await client.request("/sse/connect/s1", node.bearer() | {"Last-Event-ID": position})
+        await until(broker.asked.is_set)
+        await node.server.publish("all", "not to be lost with the connection")
+        broker.go_on.set()
+        await client.streaming()
+        if position:
+            assert (await client.next_block()).fields == {"id": position}
+        farewell = await client.next_block()
+        assert (farewell.event, farewell.json()) == ("stream-closing", {"reason": "limit", "reconnect": True})
+        assert farewell.retry
+        assert await client.rest() == []
         assert node.streams == []
         assert broker.interest == []
         broker.fails = False

@@ -1,5 +1,6 @@
 """`GET /sse/connect/{sessionId}`: opens a stream. Here a request ends and a stream begins."""
 
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +10,7 @@ from tornado_sse.admission import Rejection, UserCapPolicy
 from tornado_sse.auth import Principal, Scope
 from tornado_sse.brokers.base import Past
 from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, Unauthorized, Unavailable
-from tornado_sse.event import GZIP_HEADER, Encoding
+from tornado_sse.event import GZIP_HEADER, Encoding, Frame, encode_position
 from tornado_sse.handlers.address import client_address
 from tornado_sse.handlers.credentials import SessionHandler
 from tornado_sse.handlers.origin import cors_headers
@@ -123,10 +124,16 @@ class ConnectHandler(SessionHandler):
         try:
             past = await broker.replay(topics, request.after)
         except Unavailable:
-            stream.close(CloseReason.LIMIT)  # the answer has not begun: the connection ends, and the client comes back
+            self._turn_away(stream, request)
             return
         stream.start(self._beginning(stream, request, past), past.upto)
         self.server.stats.connect.observe(self.request.request_time())
+
+    def _turn_away(self, stream: Stream, request: resume.Request) -> None:
+        """End a stream that can't begin. Of no answer a proxy makes a 502, and EventSource would give up for good."""
+        debt = [Frame(encode_position(request.debt)).encoded(stream.encoding)] if request.debt else []
+        stream.start([self._head(stream.encoding), *debt], sys.maxsize)
+        stream.close(CloseReason.LIMIT, self.server.registry.retry())
 
     def _check_room(self, address: str) -> None:
         server = self.server
