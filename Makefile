@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format readme bench clean
+.PHONY: help install run test chaos rolling lint format readme bench clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -19,6 +19,12 @@ test: $(VENV)/installed-dev ## Every test, with coverage
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+chaos: $(VENV)/installed-dev ## Three minutes of kills, stalls and restarts under load: make chaos, or make chaos ARGS="--seed 1f"
+	PYTHONPATH=tests $(BIN)/python tests/integration/chaos.py $(ARGS)
+
+rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients
+	PYTHONPATH=tests $(BIN)/python tests/integration/rolling.py $(ARGS)
 
 lint: $(VENV)/installed-dev ## Lint and types
 	$(BIN)/ruff check .

@@ -14,13 +14,17 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class Response:
-    """An HTTP response: its bytes in, those of its body out, without chunks and without gzip."""
+    """An HTTP response: its bytes in, those of its body out, without chunks and without gzip.
+
+    `ended`: all that it announced has come, though the connection may stay.
+    """
 
     def __init__(self) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self._buffer = b""
-        self._left = 0  # bytes of the chunk that is being read, its line end included
+        self.ended = False
+        self._left = 0  # bytes of the body, or of the chunk that is being read with its line end
         self._inflate = zlib.decompressobj(_GZIP)
 
     def feed(self, data: bytes) -> bytes:
@@ -38,9 +42,13 @@ class Response:
         first, *lines = head.split("\r\n")
         self.status = int(first.split(" ")[1])
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        self._left = int(self.headers.get("content-length", 0))
 
     def _take(self) -> bytes:
         body, self._buffer = self._buffer, b""
+        if "content-length" in self.headers:
+            self._left -= len(body)
+            self.ended = self._left <= 0
         return body
 
     def _dechunk(self) -> bytes:
@@ -51,6 +59,7 @@ class Response:
                 if end < 0:
                     break
                 self._left = int(data[at:end], 16) + 2
+                self.ended = self._left == len(b"\r\n")
                 at = end + 2
             part = data[at : at + self._left]
             parts.append(part[: max(self._left - 2, 0)])
@@ -69,7 +78,7 @@ class Block(NamedTuple):
 
 
 class Parser:
-    """One stream's blocks. `last_event_id` is what EventSource would send to resume.
+    """One stream's blocks. `last_event_id` is what EventSource would send to resume, `retry` when, in milliseconds.
 
     It is the standard to the letter: the id buffer of a new stream is empty, so a block that ends before any id came
     makes the client forget its position. Browsers are milder.
@@ -77,6 +86,7 @@ class Parser:
 
     def __init__(self, last_event_id: str = "") -> None:
         self.last_event_id = last_event_id
+        self.retry: int | None = None
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         self._rest = ""
         self._after_cr = False
@@ -110,6 +120,8 @@ class Parser:
             self._data.append(value)
         elif name == "id" and "\0" not in value:
             self._id = self._id_buffer = value
+        elif name == "retry" and value.isascii() and value.isdecimal():
+            self.retry = int(value)
 
     def _end(self) -> Block:
         self.last_event_id = self._id_buffer
