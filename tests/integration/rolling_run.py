@@ -31,7 +31,7 @@ class Size:
 
 
 LONG = Size(clients=5000, rate=6, drain=60)
-SHORT = Size(clients=200, rate=60, drain=4)
+SHORT = Size(clients=200, rate=60, drain=8)
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Rolling:
                 f"at most {found.peak}{'' if self._is_good(restart) else ': NOT GOOD'}"
             )
         yield from self.outcome.summary()
+        yield f"the deploy as a whole: {'PASSED' if self.passed else 'FAILED'}"
 
     def spread(self, restart: Restart) -> Spread:
         """Count the connects that the restart made."""
