@@ -18,7 +18,7 @@ from tornado_sse.poller import Poller
 BACKLOG = 4096
 """Connections that the kernel may hold for us; it has a bound of its own, somaxconn."""
 
-BATCH = 128
+BATCH = 16
 """Connections accepted in one turn of the loop."""
 
 BACK_OFF = 0.25
