@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
 
+import msgspec
+
 
 class AuthFailure(StrEnum):
     """Why a request was not let in: the closed set behind the metric label and the log field."""
@@ -30,6 +32,11 @@ class AuthFailure(StrEnum):
 def status_name(status: HTTPStatus) -> str:
     """Name a status as RFC 9110 does; Python's own names change between versions."""
     return "CONTENT_TOO_LARGE" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.name
+
+
+def error_body(status: HTTPStatus, message: str) -> bytes:
+    """Write the body that every error answer has."""
+    return msgspec.json.encode({"message": message, "status": status_name(status)})
 
 
 class ApiError(Exception):

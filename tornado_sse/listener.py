@@ -39,6 +39,11 @@ MAX_HEADER = 262144
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+def url_of(host: str, port: int) -> str:
+    """Write an address as a URL: one of IPv6 stands in brackets (RFC 3986 section 3.2.2)."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class Listener:
     """Serves an application at an address. Port 0 takes a free one; `port` tells which.
 
@@ -78,8 +83,7 @@ class Listener:
     @property
     def url(self) -> str:
         """Where it listens."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return url_of(self.host, self.port)
 
     def start(self) -> None:
         """Accept connections on the current IOLoop."""

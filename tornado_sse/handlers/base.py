@@ -10,7 +10,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError, RequestHandler
 
 from tornado_sse.auth import Principal, bearer_token
-from tornado_sse.errors import ApiError, AuthFailure, Forbidden, Unauthorized, status_name
+from tornado_sse.errors import ApiError, AuthFailure, Forbidden, Unauthorized, error_body
 from tornado_sse.handlers.origin import ALLOWED_HEADERS, PREFLIGHT_SECONDS, cors_headers, is_allowed
 from tornado_sse.log import logger, redact
 from tornado_sse.sockets import http_date
@@ -105,7 +105,7 @@ class BaseHandler(RequestHandler):
                 self.set_header(name, value)
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.methods()))
-        self.finish(msgspec.json.encode({"message": message, "status": status_name(status)}))
+        self.finish(error_body(status, message))
 
     def _request_summary(self) -> str:
         """Redact what Tornado's access log, or the host application's, says of a request."""

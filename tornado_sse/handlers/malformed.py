@@ -3,7 +3,6 @@
 from collections.abc import Awaitable
 from http import HTTPStatus
 
-import msgspec
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -13,6 +12,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 from tornado.web import Application
+
+from tornado_sse.errors import error_body
 
 BAD = HTTPStatus.BAD_REQUEST
 
@@ -42,7 +43,7 @@ class _Guard(HTTPMessageDelegate):
             return None
 
     def _refuse(self, message: str) -> None:
-        body = msgspec.json.encode({"message": message, "status": BAD.name})
+        body = error_body(BAD, message)
         headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})
         headers["Connection"] = "close"  # who gets this wrong may be wrong about where the next request begins
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", BAD.value, BAD.phrase), headers, body)

@@ -7,7 +7,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from tornado.web import Application, RequestHandler
 
-from tornado_sse.errors import status_name
+from tornado_sse.errors import error_body
 from tornado_sse.handlers.malformed import GuardedApplication
 from tornado_sse.workers.merged_metrics import exposition
 
@@ -32,7 +32,7 @@ class AdminHandler(RequestHandler):
     def refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer an error."""
         self.set_status(status)
-        self.finish(msgspec.json.encode({"message": message, "status": status_name(status)}))
+        self.finish(error_body(status, message))
 
     def write_error(self, status_code: int, **_: object) -> None:
         """Answer an error that nobody foresaw, or a method that is none."""

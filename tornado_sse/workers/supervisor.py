@@ -8,7 +8,7 @@ from tornado_sse import __version__
 from tornado_sse.config import ConfigProblem, Settings
 from tornado_sse.errors import Unavailable
 from tornado_sse.lifecycle import AT_START, RELOAD_REFUSED, Exit, cant_listen, live, print_demo, restart_needed_for
-from tornado_sse.listener import Listener
+from tornado_sse.listener import Listener, url_of
 from tornado_sse.log import logger
 from tornado_sse.workers.admin import application
 from tornado_sse.workers.crew import Crew
@@ -94,8 +94,7 @@ class Supervisor:
             return None
 
     def _announce(self, port: int, admin: str) -> None:
-        host = self._settings.host
-        public = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        public = url_of(self._settings.host, port)
         told = {"version": __version__, "dev": self._settings.dev, "workers": self._settings.workers}
         logger().info("listening", public=public, admin=admin, **told)
         if self._settings.dev:
