@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from server_support import Clock
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

@@ -12,7 +12,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from client_support import Client, until
 from server_support import Clock
 from tornado_sse.connection import Connection
-from tornado_sse.handlers.malformed import GuardedApplication
+from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.listener import Listener
 from tornado_sse.sockets import take_over
 

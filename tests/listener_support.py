@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from tornado.web import RequestHandler
 
 from client_support import Client
-from tornado_sse.handlers.malformed import GuardedApplication
+from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.listener import Listener
 
 

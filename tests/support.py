@@ -4,16 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hypothesis import settings
-
 from tornado_sse.event import Encoding, Frame, encode
 from tornado_sse.message import Batch, Draft, Message
 from tornado_sse.outbox import Outbox
 from tornado_sse.position import Position
 from tornado_sse.topic import ALL, Topic
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
 
 
 class FakeClock:

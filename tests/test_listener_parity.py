@@ -10,7 +10,7 @@ from tornado.netutil import bind_sockets
 
 from client_support import Client
 from listener_support import ROUTES, listening
-from tornado_sse.handlers.malformed import GuardedApplication
+from tornado_sse.handlers.application import GuardedApplication
 
 
 @asynccontextmanager

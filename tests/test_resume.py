@@ -135,6 +135,6 @@ def test_the_first_block_of_a_resume_has_an_id(last_event_id: str) -> None:
     request = resume.read(last_event_id, "e")
     past = Past((), 9, 7)
     start = Start("e", 2000, Encoding.BARE)
-    first = next(opening(request, past, find_gap(request, past, "e"), start))
+    first, *_ = opening(request, past, find_gap(request, past, "e"), start)
     assert isinstance(first, bytes)
     assert b"id: " in first.partition(b"\n\n")[0]

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tornado_sse.errors import AuthFailure, Forbidden, Unauthorized
@@ -188,9 +189,15 @@ def _scopes(claims: dict[str, Any]) -> frozenset[Scope]:
     if "scope" not in claims:
         return _ONLY_SUBSCRIBE
     scope = claims["scope"]
-    names = scope.split(" ") if isinstance(scope, str) else scope
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if isinstance(scope, str):
+        return _granted(*scope.split(" "))
+    if not isinstance(scope, list) or not all(isinstance(name, str) for name in scope):
         raise _bad_claim("scope")
+    return _granted(*scope)
+
+
+@lru_cache(maxsize=64)  # an issuer's tokens grant much the same
+def _granted(*names: str) -> frozenset[Scope]:
     return frozenset(known for known in _SCOPES if known in names)
 
 
@@ -210,4 +217,4 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
 
 def _not_before(claims: dict[str, Any]) -> float:
     """Give the later of `nbf` and `iat`, or a time long past if there is neither."""
-    return max((_seconds(claims, name) for name in ("nbf", "iat") if name in claims), default=-LATEST)
+    return max([_seconds(claims, name) for name in ("nbf", "iat") if name in claims], default=-LATEST)

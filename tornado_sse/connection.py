@@ -4,19 +4,27 @@ Tornado's own connection takes several turns and several times the work. It is l
 of the connection; nothing is taken from the socket before that is known.
 """
 
+import asyncio
 import socket
 from asyncio import Future
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.web import Application
 
 from tornado_sse.plain import PlainRequest, read_plain
 from tornado_sse.poller import Poller
+from tornado_sse.request import lean_request
 
 PEEK = 16384
 """Bytes that are looked at to find a request's head."""
@@ -77,9 +85,17 @@ class Connection(HTTPConnection):
         self._full = False
         self._written: Future[None] = _done()
         self._on_close: Callable[[], None] | None = None
+        self._attended = False
         door.connections.add(self)
-        door.poller.add(connection.fileno(), self)
         door.expect(self)
+
+    def begin(self) -> None:
+        """Read what came along with the connection. It is watched only from the next turn on.
+
+        By then it is a stream's more often than not, and to have the kernel watch it would have been in vain.
+        """
+        self.readable()
+        asyncio.get_running_loop().call_soon(self._attend)
 
     def readable(self) -> None:
         """Read of a request what is there, or find out that the client is gone."""
@@ -189,7 +205,7 @@ class Connection(HTTPConnection):
         self._keep_alive = request.keep_alive
         body, self._body = b"".join(self._body), []
         try:
-            delegate = self._door.application.start_request(self._door, self)
+            delegate = self._delegate(request)
             delegate.headers_received(request.start_line, request.headers)
             if not self._answered:  # what streams its body has it before it is prepared: waiting costs turns
                 if body:
@@ -198,6 +214,11 @@ class Connection(HTTPConnection):
         except Exception:  # noqa: BLE001 - told as Tornado tells it; the other connections go on
             app_log.error("Uncaught exception", exc_info=True)
             self.close()
+
+    def _delegate(self, request: PlainRequest) -> HTTPMessageDelegate:
+        application = self._door.application
+        lean = lean_request(request.start_line, request.headers, self, self._door)
+        return application.find_handler(lean) if lean else application.start_request(self._door, self)
 
     def _write(self, data: bytes) -> None:
         if self.closed:
@@ -238,14 +259,23 @@ class Connection(HTTPConnection):
         if self._deaf:
             self._watch(deaf=False)
 
+    def _attend(self) -> None:
+        if not self.closed:
+            self._attended = True
+            self._door.poller.add(self._socket.fileno(), self)
+            if self._deaf or self._full:
+                self._watch(deaf=self._deaf)
+
     def _watch(self, *, deaf: bool) -> None:
         self._deaf = deaf
-        self._door.poller.watch(self._socket.fileno(), reading=not deaf, writing=self._full)
+        if self._attended:
+            self._door.poller.watch(self._socket.fileno(), reading=not deaf, writing=self._full)
 
     def _leave(self) -> None:
         self.closed = True
         self._door.connections.discard(self)
-        self._door.poller.remove(self._socket.fileno())
+        if self._attended:
+            self._door.poller.remove(self._socket.fileno())
         self._door.forget(self)
 
 

@@ -143,7 +143,7 @@ class Listener:
                     raise
                 self._back_off(listening, error)
                 return
-            Connection(connection, address, self)
+            Connection(connection, address, self).begin()
 
     def _back_off(self, listening: socket.socket, error: OSError) -> None:
         loop = IOLoop.current()

@@ -40,14 +40,20 @@ def read_plain(data: bytes) -> PlainRequest | None:
     for line in lines[:-1]:
         name, _, value = line.partition(":")
         headers[name] = value.strip(" \t")
-    keep_alive = _CONNECTION.get(headers.get("Connection", "").lower())
-    length = headers.get("Content-Length", "0")
+    keep_alive, body_size = _keep_alive(headers), _body_size(headers)
     twice = len(headers) < len(lines) - 1
-    if twice or keep_alive is None or not _is_length(length) or not _NOT_PLAIN.isdisjoint(headers):
+    if twice or keep_alive is None or body_size is None or not _NOT_PLAIN.isdisjoint(headers):
         return None
     start_line = RequestStartLine(head[1].decode(), head[2].decode(), "HTTP/1.1")
-    return PlainRequest(start_line, headers, head.end(), int(length), keep_alive)
+    return PlainRequest(start_line, headers, head.end(), body_size, keep_alive)
 
 
-def _is_length(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+def _keep_alive(headers: HTTPHeaders) -> bool | None:
+    return _CONNECTION.get(headers["Connection"].lower()) if "Connection" in headers else True
+
+
+def _body_size(headers: HTTPHeaders) -> int | None:
+    if "Content-Length" not in headers:
+        return 0
+    text = headers["Content-Length"]
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None

@@ -105,7 +105,6 @@ class Registry:
         self.addresses[address] += 1
         self._schedule_expiry(stream)
         self.stats.streams_opened += 1
-        logger().debug("stream opened", session=fingerprint(session), user=user, address=address)
         return stream
 
     def refresh(self, user: str, session: str, allowed: Collection[str], expires_at: float) -> float | None:

@@ -1,6 +1,5 @@
 """Resume: from the last event id that a client sends, and what the broker still has, to what the client is told."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -94,8 +93,8 @@ class Start(NamedTuple):
     encoding: Encoding
 
 
-def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> Iterator[bytes | Message]:
-    """Yield what a stream begins with.
+def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> list[bytes | Message]:
+    """Say what a stream begins with.
 
     The client's last event id never runs ahead of what it was given: on a resume the present position comes last, and
     a gap sets the id by itself, so that a client cut in the middle asks again for exactly the rest. The first block
@@ -103,11 +102,7 @@ def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> Iter
     """
     now = str(Position(start.epoch, past.upto))
     if not request.resuming:
-        yield Frame(encode_position(now, retry=start.retry)).encoded(start.encoding)
-        return
-    if gap is None:
-        yield Frame(encode_position(str(request.text), retry=start.retry)).encoded(start.encoding)
-    else:
-        yield gap.frame(start.retry).encoded(start.encoding)
-    yield from past.messages
-    yield Frame(encode_position(now)).encoded(start.encoding)
+        return [Frame(encode_position(now, retry=start.retry)).encoded(start.encoding)]
+    first = gap.frame(start.retry) if gap else Frame(encode_position(str(request.text), retry=start.retry))
+    last = Frame(encode_position(now))
+    return [first.encoded(start.encoding), *past.messages, last.encoded(start.encoding)]

@@ -23,13 +23,15 @@ def take_over(handler: RequestHandler, user_timeout: float) -> socket.socket:
     `user_timeout` in seconds is how long sent bytes may go unacknowledged before the kernel gives the peer up
     (RFC 5482); 0: as long as it would by itself. Raises OSError if no descriptor is left.
     """
+    is_tcp = True
     if isinstance(handler.request.connection, Connection):
         connection: socket.socket = handler.detach()  # type: ignore[assignment]  # it is what our detach returns
     else:
         connection = _tornados(handler).socket.dup()
         handler.detach().close()
+        is_tcp = connection.family != socket.AF_UNIX
     handler.ui.clear()  # it refers to the handler, and would leave it to the garbage collector
-    if connection.family != socket.AF_UNIX:
+    if is_tcp:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * MILLISECONDS))
     return connection

@@ -4,7 +4,7 @@ A stream is open, then ended (nothing more is delivered; a farewell may still be
 """
 
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -98,19 +98,18 @@ class Stream:
         owner.poller.add(connection.fileno(), self)
         self.outbox: Outbox | None = self._new_outbox()
 
-    def start(self, past: Iterable[bytes | Message], floor: int) -> None:
+    def start(self, past: Sequence[bytes | Message], floor: int) -> None:
         """Write what the stream begins with; from then on it is live, with messages above `floor`."""
         outbox = self.outbox
         if outbox is None or self.is_ended:
             return
-        first = list(past)
-        notices = [item for item in first if isinstance(item, bytes)]
-        if len(notices) == len(first) and not len(outbox) and self._owner.completed() >= floor:
+        notices = [item for item in past if isinstance(item, bytes)]
+        if len(notices) == len(past) and not len(outbox) and self._owner.completed() >= floor:
             self._drop_outbox()  # as most begin: nothing was missed, and nothing came in meanwhile
             self._write(b"".join(notices))
             return
         before = outbox.bytes
-        outbox.release(first, floor)
+        outbox.release(past, floor)
         self._owner.stats.outbox_bytes += outbox.bytes - before
         self._flush(outbox)
 

@@ -5,6 +5,7 @@ import pytest
 from structlog.testing import capture_logs
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from client_support import until
 from server_support import serving
 from tornado_sse.handlers.address import client_address
 
@@ -54,7 +55,9 @@ def test_without_trusted_proxies_nobody_is_believed() -> None:
 @pytest.mark.gen_test
 async def test_streams_are_counted_and_logged_by_the_clients_address(settings: dict[str, Any], address: str) -> None:
     async with serving(**settings) as node:
-        with capture_logs() as logs:
-            await node.opened(headers={"X-Forwarded-For": "198.51.100.7", "X-Real-Ip": "203.0.113.9"})
+        client = await node.opened(headers={"X-Forwarded-For": "198.51.100.7", "X-Real-Ip": "203.0.113.9"})
         assert node.server.registry.addresses == {address: 1}
+        with capture_logs() as logs:
+            client.close()
+            await until(lambda: logs != [])
         assert [entry["address"] for entry in logs] == [address]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Iterable
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,20 @@ class BaseHandler(RequestHandler):
         self.server = server
 
     def clear(self) -> None:
-        """Begin an answer anew, with what every one says. In place of Tornado's, which formats the time for each."""
-        headers = self._headers = HTTPHeaders()
+        """Begin an answer anew. In place of Tornado's, which writes headers that a stream never sends."""
+        self.__dict__.pop("_headers", None)
+        self._write_buffer = []
+        self.set_status(HTTPStatus.OK)
+
+    @cached_property
+    def _headers(self) -> HTTPHeaders:  # type: ignore[override]  # Tornado sets it in clear alone
+        """What every answer says, once there is one."""
+        headers = HTTPHeaders()
         headers["Content-Type"] = "application/json"
         headers["Date"] = http_date(time.time())
         headers["Cache-Control"] = "no-store"
         headers["X-Content-Type-Options"] = "nosniff"
-        self._write_buffer = []
-        self.set_status(HTTPStatus.OK)
+        return headers
 
     def compute_etag(self) -> None:
         """Go without: nothing here is worth a conditional request."""

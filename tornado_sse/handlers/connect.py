@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -153,10 +154,11 @@ class ConnectHandler(SessionHandler):
         return next(iter(streams))
 
     def _last_event_id(self) -> str:
+        headers = self.request.headers
         sent = self.request.query_arguments.get("lastEventId", [b""])[-1]
-        return self.request.headers.get("Last-Event-ID") or sent.decode(errors="replace")
+        return ("Last-Event-ID" in headers and headers["Last-Event-ID"]) or sent.decode(errors="replace")
 
-    def _beginning(self, stream: Stream, request: resume.Request, past: Past) -> Iterator[bytes | Message]:
+    def _beginning(self, stream: Stream, request: resume.Request, past: Past) -> list[bytes | Message]:
         server = self.server
         gap = resume.find_gap(request, past, server.broker.epoch)
         if request.resuming:
@@ -165,8 +167,7 @@ class ConnectHandler(SessionHandler):
         if gap:
             server.stats.gaps[gap.reason.value] += 1
         start = resume.Start(server.broker.epoch, server.registry.retry(), stream.encoding)
-        yield self._head(stream.encoding)
-        yield from resume.opening(request, past, gap, start)
+        return [self._head(stream.encoding), *resume.opening(request, past, gap, start)]
 
     def _encoding(self) -> Encoding:
         if self.request.version == "HTTP/1.0":
@@ -195,13 +196,8 @@ class ConnectHandler(SessionHandler):
                 self.set_header(name, value)
 
     def _head(self, encoding: Encoding) -> bytes:
-        lines = ["HTTP/1.1 200 OK", f"Date: {http_date(self.server.clocks.wall())}"]
-        lines.append("Connection: close")  # what comes behind this request is thrown away, and its end is the end
-        lines += [f"{name}: {value}" for name, value in self._stream_headers(encoding)]
-        if encoding is not Encoding.BARE:
-            lines.append("Transfer-Encoding: chunked")
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        return head + GZIP_HEADER if encoding is Encoding.GZIP else head
+        date = http_date(self.server.clocks.wall())
+        return _head_of(date, encoding, tuple(self._stream_headers(encoding)))
 
     def _answer_disconnected(self, user: str, session_id: str) -> bool:
         """Answer 204 if the session was disconnected on purpose, and tell whether it was."""
@@ -227,6 +223,17 @@ class ConnectHandler(SessionHandler):
         self._set_stream_headers(Encoding.CHUNKED)
         position = resume.read(self._last_event_id(), self.server.registry.epoch).debt
         self.finish(notices.closing(reason, self.server.registry.retry(), position=position).body)
+
+
+@lru_cache(maxsize=64)  # the same for all that connect within a second, but for their origin
+def _head_of(date: str, encoding: Encoding, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Date: {date}"]
+    lines.append("Connection: close")  # what comes behind this request is thrown away, and its end is the end
+    lines += [f"{name}: {value}" for name, value in headers]
+    if encoding is not Encoding.BARE:
+        lines.append("Transfer-Encoding: chunked")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return head + GZIP_HEADER if encoding is Encoding.GZIP else head
 
 
 def _rejection(error: ApiError) -> Rejection:

@@ -15,8 +15,10 @@ def is_same_origin(origin: str, host: str) -> bool:
 
 def is_allowed(headers: HTTPHeaders, allowed: Collection[str]) -> bool:
     """Whether the request's Origin, if it has one, is the server's own or on the list. `null` never is."""
-    origin = headers.get("Origin")
-    return origin is None or origin in allowed or is_same_origin(origin, headers.get("Host", ""))
+    if "Origin" not in headers:
+        return True
+    origin = headers["Origin"]
+    return origin in allowed or is_same_origin(origin, headers.get("Host", ""))
 
 
 def proves_origin(headers: HTTPHeaders, allowed: Collection[str]) -> bool:

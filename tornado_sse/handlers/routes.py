@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from tornado.routing import URLSpec
 from tornado.web import RequestHandler
 
+from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.handlers.base import NotFoundHandler
 from tornado_sse.handlers.connect import ConnectHandler
 from tornado_sse.handlers.demo import demo_routes
 from tornado_sse.handlers.disconnect import DisconnectHandler
 from tornado_sse.handlers.document import DocumentHandler
 from tornado_sse.handlers.health import HealthHandler, MetricsHandler, ReadyHandler
-from tornado_sse.handlers.malformed import GuardedApplication
 from tornado_sse.handlers.publish import PublishHandler
 from tornado_sse.handlers.send import SendHandler
 from tornado_sse.handlers.sessions import RefreshHandler, SessionsHandler

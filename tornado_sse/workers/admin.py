@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from tornado.web import Application, RequestHandler
 
 from tornado_sse.errors import error_body
-from tornado_sse.handlers.malformed import GuardedApplication
+from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.workers.merged_metrics import exposition
 
 if TYPE_CHECKING:

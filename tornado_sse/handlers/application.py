@@ -1,13 +1,16 @@
-"""Requests that Tornado refuses before there is a handler, such as one without a host: answered as others are."""
+"""The application: from a path to its handler, and requests that Tornado refuses before there is one."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote_to_bytes
 
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
     HTTPInputError,
     HTTPMessageDelegate,
+    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
@@ -15,11 +18,31 @@ from tornado.web import Application
 
 from tornado_sse.errors import error_body
 
+if TYPE_CHECKING:
+    from tornado.routing import PathMatches
+
 BAD = HTTPStatus.BAD_REQUEST
 
 
 class GuardedApplication(Application):
-    """An application that answers malformed requests in the error shape; Tornado's own answer has no body."""
+    """An application that answers malformed requests in the error shape; Tornado's own answer has no body.
+
+    `routes` are Tornado's rules for any host, with groups without a name; `settings` are Tornado's.
+    """
+
+    def __init__(self, routes: Sequence[Any], **settings: Any) -> None:  # noqa: ANN401 - Tornado's signature
+        super().__init__(list(routes), **settings)
+        self._table = [
+            (cast("PathMatches", rule.matcher).regex, rule.target, rule.target_kwargs)
+            for rule in self.wildcard_router.rules
+        ]
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:  # noqa: ANN401 - Tornado's signature
+        """Find the path in one table. Tornado's way, by hosts, costs four times as much, and is left the rest."""
+        for regex, target, arguments in self._table:
+            if match := regex.match(request.path):
+                return self.get_handler_delegate(request, target, arguments, [*map(unquote_to_bytes, match.groups())])
+        return super().find_handler(request, **kwargs)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Guard what reads the request."""
