@@ -33,7 +33,7 @@ class Bench:
     def publish(self, *topics: Topic, data: str = "", ttl: float | None = None) -> Message:
         self.last += 1
         message = make_message(self.last, *topics, data=data, ttl=ttl, accepted_at=self.clock.now)
-        self.history.append(message)
+        self.history.extend([message])
         return message
 
     def replay(self, topics: Iterable[Topic], after: int = 0, upto: int | None = None) -> tuple[list[int], int]:

@@ -95,6 +95,8 @@ def encode(data: str, *, event: str | None = None, position: str | None = None, 
     The id comes last: @microsoft/fetch-event-source resumes behind an id as soon as it was read, and would never get
     an event that was cut in the middle.
     """
+    if event is None and retry is None and position is not None and "\n" not in data and "\r" not in data:
+        return f"data: {data}\nid: {position}\n\n".encode()  # as nearly all are
     lines = [] if retry is None else [f"retry: {retry}\n"]
     if event is not None:
         lines.append(f"event: {event}\n")

@@ -103,21 +103,14 @@ class Fanout(Generic[T]):
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
-        shares: dict[T, list[list[Message]]] = {}
+        audiences: list[tuple[list[Message], list[T]]] = []
         self._planned_at = self._clock()
         while self._pending and (not self._planned or self._clock() < deadline):
             run = self._take_run()
-            streams = self._hub.matching(run[0].topics)
-            if not shares and (not self._pending or self._pending[0].topics == run[0].topics):
-                self._job.append((Batch(run), iter(list(streams))))
-                return
-            for stream in streams:
-                share = shares.get(stream)
-                if share is None:
-                    shares[stream] = [run]
-                else:
-                    share.append(run)
-        self._job.extend(_parts(shares))
+            audiences.append((run, list(self._hub.matching(run[0].topics))))
+            if len(audiences) == 1 and self._pending and self._pending[0].topics == run[0].topics:
+                break  # a write is full already
+        self._job.extend(_parts(audiences))
 
     def _take_run(self) -> list[Message]:
         """Take the messages that go to the same topics, of about one write at most."""
@@ -186,8 +179,27 @@ class Fanout(Generic[T]):
             self._afterwards.popleft()[1]()
 
 
-def _parts(shares: dict[T, list[list[Message]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
+def _parts(audiences: Sequence[tuple[list[Message], list[T]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
+    """Part what goes to whom into writes: one for each stream, if it can be, and the bytes shared."""
+    if len(audiences) == 1 or not _overlap([streams for _, streams in audiences]):
+        return ((Batch(run), iter(streams)) for run, streams in audiences)
+    return _shared(audiences)
+
+
+def _overlap(groups: Sequence[Sequence[T]]) -> bool:
+    return len(set(chain.from_iterable(groups))) < sum(map(len, groups))
+
+
+def _shared(audiences: Iterable[tuple[list[Message], list[T]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
     """Gather the streams that get the very same runs of messages, so that they share the bytes."""
+    shares: dict[T, list[list[Message]]] = {}
+    for run, streams in audiences:
+        for stream in streams:
+            share = shares.get(stream)
+            if share is None:
+                shares[stream] = [run]
+            else:
+                share.append(run)
     groups: dict[tuple[int, ...] | int, tuple[list[list[Message]], list[T]]] = {}
     for stream, runs in shares.items():
         key = runs[0][0].sequence if len(runs) == 1 else tuple([run[0].sequence for run in runs])

@@ -52,11 +52,15 @@ class History:
         self._floor = 0
         self.bytes = 0
 
-    def append(self, message: Message) -> None:
-        """Keep a message, whose sequence is above all before it. One with a ttl of 0 is not kept, and not missed."""
-        if message.expires_at == message.accepted_at:
-            return
+    def extend(self, messages: Iterable[Message]) -> None:
+        """Keep messages, whose sequences are above all before. One with a ttl of 0 is not kept, and not missed."""
         oldest = self._clock() - self._ttl
+        for message in messages:
+            if message.expires_at != message.accepted_at:
+                self._append(message, oldest)
+        self._make_room(oldest)
+
+    def _append(self, message: Message, oldest: float) -> None:
         for topic in message.topics:
             log = self._logs.get(topic)
             if log is None:
@@ -67,7 +71,6 @@ class History:
             self.bytes += _cost(message)
             if len(log.messages) > self._size or log.messages[0].accepted_at <= oldest:
                 self._trim(topic, log, oldest)
-        self._make_room(oldest)
 
     def replay(self, topics: Iterable[Topic], after: int, upto: int) -> Replay:
         """Collect what was published to any of the topics with `after < sequence <= upto`, each message once."""

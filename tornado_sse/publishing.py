@@ -117,7 +117,7 @@ def make_draft(item: Item, data: str, limits: Limits) -> Draft:
     if item.event is not None and (problem := event.name_problem(item.event)):
         raise BadItem(f"`event` {problem}")
     try:
-        size = len(data.encode()) + LINE_PREFIX * (data.count("\n") + data.count("\r"))
+        size = len(data if data.isascii() else data.encode()) + LINE_PREFIX * (data.count("\n") + data.count("\r"))
         topics = topic.from_target(item.to)
     except UnicodeEncodeError:
         raise BadItem("`data` must not contain lone surrogates") from None

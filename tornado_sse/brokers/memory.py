@@ -54,6 +54,7 @@ class MemoryBroker(Broker):
         now = self._clock()
         messages: list[Message] = []
         published = [self._number(draft, now, messages) for draft in drafts]
+        self._history.extend(messages)
         if self._receiver:
             self._receiver.deliver(messages)
         return published
@@ -66,7 +67,6 @@ class MemoryBroker(Broker):
         self._sequence += 1
         position = Position(self.epoch, self._sequence)
         message = Message(draft, position, now)
-        self._history.append(message)
         messages.append(message)
         if draft.idempotency_key is not None:
             self._seen.set(draft.idempotency_key, position)
