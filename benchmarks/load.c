@@ -8,6 +8,8 @@
  *                                   each= streams get a message. messages= window= (as fast as it goes) or rate=
  *                                   seconds=; batch= in one request. Of compressed streams, chunks are counted.
  *   request FILE CONNECTIONS SECONDS   Sends the request in FILE again and again, one at a time on each connection.
+ *   receive MESSAGES SECONDS        Waits until every stream has had so many since it opened or was last asked, but no
+ *                                   longer than that; somebody else publishes them. With 0 it waits the whole time.
  *   close                           Closes the streams.
  *
  * Usage: load PORT
@@ -90,6 +92,8 @@ static void obey(char *line) {
         publish(line + 8);
     else if (sscanf(line, "request %1023s %d %lf", name, &count, &seconds) == 3)
         repeat(name, count, seconds);
+    else if (sscanf(line, "receive %d %lf", &count, &seconds) == 2)
+        receive(count, seconds);
     else if (!strcmp(line, "close"))
         close_streams();
     else {

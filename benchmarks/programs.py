@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import kernel
 from tornado_sse import tokens
 from tornado_sse.event import encode
 from tornado_sse.position import Position
@@ -87,23 +88,26 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return kernel.cpu(self.pid)
 
     def pss(self) -> float:
         """KiB of resident memory, shared pages in proportion."""
-        lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
-        return float(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+        return kernel.pss(self.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
 
 class Load:
     """The load generator, told what to do."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path, core: int | None = LOAD_CORE) -> None:
         self._server = server
         self._folder = folder
-        command = on_core(LOAD_CORE, [str(folder / "load"), str(server.port)])
+        command = on_core(core, [str(folder / "load"), str(server.port)])
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +125,7 @@ class Load:
             for index in range(count):
                 query = f"?channel=c{index % topics}" if topics else ""
                 file.write(f"/sse/connect/s{index}{query} {token(f'u{index}')}\n")
-        answer = self._tell(f"open {name} {count} {slow} {'gzip' if gzip else 'identity'}")
+        answer = self.tell(f"open {name} {count} {slow} {'gzip' if gzip else 'identity'}")
         if answer["refused"]:
             raise SystemExit(f"{answer['refused']} of {count} streams did not open")
         return answer
@@ -134,7 +138,7 @@ class Load:
             item = encode(data.strip('"'), position=str(Position("e" * 8, 1000))).decode()
         head = self._file("head", f"POST /sse/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}")
         words = " ".join(f"{name}={value}" for name, value in how.items())
-        answer = self._tell(f"publish {head} {self._file('item', item)} {words}")
+        answer = self.tell(f"publish {head} {self._file('item', item)} {words}")
         if answer["lost"] > 0 or answer["reordered"] or answer["refused"]:  # below 0: keepalives, which gzip hides
             print(f"  ! {answer['lost']} lost, {answer['reordered']} reordered, {answer['refused']} refused")
         return answer
@@ -143,18 +147,19 @@ class Load:
         """Send a request again and again with one token."""
         lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
         lines += [f"Authorization: Bearer {token('publisher', 'publish')}", f"Content-Length: {len(body)}", "", body]
-        return self._tell(f"request {self._file('request', CRLF.join(lines))} {connections} {seconds}")
+        return self.tell(f"request {self._file('request', CRLF.join(lines))} {connections} {seconds}")
 
     def close(self) -> None:
         """Close the streams."""
-        self._tell("close")
+        self.tell("close")
 
     def _file(self, name: str, text: str) -> Path:
         path = self._folder / name
         path.write_bytes(text.encode())
         return path
 
-    def _tell(self, line: str) -> dict[str, Any]:
+    def tell(self, line: str) -> dict[str, Any]:
+        """Say a line in the words of load.c; return its answer."""
         stdin, stdout = _pipes(self._process)
         stdin.write(line + "\n")
         stdin.flush()

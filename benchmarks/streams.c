@@ -32,7 +32,7 @@ int stream_count, opened, ended, never_read;
 static struct stream *streams;
 static char (*asks)[2048];
 static int wave, refused, count_chunks;
-static uint64_t buckets[BUCKETS], highest;
+static uint64_t buckets[BUCKETS], lowest, highest;
 
 /* Latencies: microseconds in buckets, 64 for each power of two. */
 
@@ -43,6 +43,14 @@ static void record(uint64_t ns) {
     buckets[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
     if (us > highest)
         highest = us;
+    if (us < lowest)
+        lowest = us;
+}
+
+/* The least ms that fall into a bucket. */
+static double least(int bucket) {
+    int shift = bucket < 128 ? 0 : (bucket >> 6) - 1;
+    return (double)((uint64_t)(bucket - (shift << 6)) << shift) / 1000;
 }
 
 double quantile(double q) {
@@ -53,12 +61,17 @@ double quantile(double q) {
         total += buckets[i];
     for (int i = 0; i < BUCKETS; i++) {
         reached += buckets[i];
-        if (total && reached >= q * total) {
-            int shift = i < 128 ? 0 : (i >> 6) - 1;
-            return ((double)((uint64_t)(i - (shift << 6)) << shift)) / 1000;
-        }
+        if (total && reached >= q * total)
+            return least(i);
     }
     return 0;
+}
+
+static void forget_times(void) {
+    memset(buckets, 0, sizeof buckets);
+    lowest = UINT64_MAX;
+    highest = 0;
+    seen = (struct seen){0};
 }
 
 /* Sockets */
@@ -206,6 +219,7 @@ void open_streams(const char *name, int count, int slow, int gzip) {
     stream_count = count;
     opened = refused = ended = never_read = 0;
     count_chunks = gzip;
+    forget_times();
     for (int i = 0; i < count; i++) {
         char path[256], token[1500];
         if (fscanf(file, "%255s %1499s", path, token) != 2)
@@ -244,10 +258,29 @@ void close_streams(void) {
     puts("{}");
 }
 
+/* Messages are numbered from when the streams opened, so that one that comes twice, however late, is out of order. */
+void receive(long messages, double seconds) {
+    struct epoll_event events[1024];
+    uint64_t until = now() + seconds * 1e9, wanted = messages * (uint64_t)opened;
+    for (uint64_t t; (t = now()) < until && (!messages || seen.arrivals < wanted);) {
+        int n = epoll_wait(epoll, events, 1024, (until - t) / 1000000 + 1);
+        for (int i = 0; i < n; i++)
+            stream_ready(events[i].data.u32);
+    }
+    printf("{\"arrivals\": %llu, \"reordered\": %llu, \"ended\": %d, \"first\": %f, \"last\": %f, \"times\": [",
+           (unsigned long long)seen.arrivals, (unsigned long long)seen.reordered, ended, lowest / 1e3, highest / 1e3);
+    const char *between = "";
+    for (int i = 0; i < BUCKETS; i++)
+        if (buckets[i]) {
+            printf("%s[%f, %llu]", between, least(i), (unsigned long long)buckets[i]);
+            between = ", ";
+        }
+    puts("]}");
+    forget_times();
+}
+
 void begin_count(void) {
     for (int i = 0; i < stream_count; i++)
         streams[i].next = 0;
-    memset(buckets, 0, sizeof buckets);
-    highest = 0;
-    seen = (struct seen){0};
+    forget_times();
 }

@@ -1,0 +1,235 @@
+"""100,000 streams on one machine, through workers and the engine that they bring along. See README.md beside this file.
+
+Every stream must get every message to all exactly once: their numbers only rise, and together there are as many
+arrivals as messages times streams.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import kernel
+import scale_page
+from crowd import Arrived, Crowd, Probes, marked
+from programs import HERE, OURS, Server, build, token
+
+PATIENCE = 120.0
+"""Seconds until what has not arrived is missing."""
+
+PROBES = 12
+
+
+@dataclass
+class Run:
+    """What the phases share. `number` counts the messages to all since the streams opened."""
+
+    server: Server
+    crowd: Crowd
+    probes: Probes
+    pool: ThreadPoolExecutor
+    number: int = 0
+    faults: int = 0
+
+    def parts(self) -> dict[str, list[int]]:
+        """Return the processes of the server, by what they are."""
+        found: dict[str, list[int]] = {"supervisor": [self.server.pid], "workers": [], "nats-server": []}
+        for pid in kernel.children(self.server.pid):
+            found["nats-server" if "nats-server" in kernel.command(pid) else "workers"].append(pid)
+        return found
+
+    def cpu(self) -> Counter[str]:
+        used = Counter({part: sum(map(kernel.cpu, pids)) for part, pids in self.parts().items()})
+        return used + Counter(load=self.crowd.cpu())
+
+    def publish(self, body: str) -> list[dict[str, Any]]:
+        """Publish NDJSON; return the receipts."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)) as connection:
+            headers = {"Authorization": f"Bearer {token('publisher', 'publish')}"}
+            connection.request("POST", "/sse/publish", body, headers | {"Content-Type": "application/x-ndjson"})
+            answer = connection.getresponse()
+            found: dict[str, Any] = json.loads(answer.read())
+        if answer.status != http.HTTPStatus.OK:
+            raise SystemExit(f"publishing was answered {answer.status}: {found}")
+        return list(found["receipts"])
+
+    def to_all(self) -> Arrived:
+        """Publish to all, and wait for every stream."""
+        waiting = self.pool.submit(self.crowd.receive, 1, PATIENCE)
+        time.sleep(0.2)
+        self.publish(marked(self.number))
+        self.number += 1
+        return self.check(waiting.result(), 1)
+
+    def to_probes(self, pause: float = 0) -> list[float]:
+        """Publish to each probe's user, all in one request; return ms until each was there."""
+        time.sleep(pause)
+        text = f"probe-{time.monotonic_ns()}"
+        waiting = self.pool.submit(self.probes.receive, text, PATIENCE)
+        began = time.monotonic()
+        self.publish("\n".join(json.dumps(item) for item in self.probes.items(text)))
+        times = waiting.result()
+        if len(times) < PROBES:
+            print(f"  ! {PROBES - len(times)} messages to a user are missing", flush=True)
+        return [(at - began) * 1000 for at in times]
+
+    def check(self, arrived: Arrived, messages: int) -> Arrived:
+        missing = messages * self.crowd.streams - arrived.arrivals
+        if missing or arrived.reordered or arrived.ended:
+            print(f"  ! {missing} missing, {arrived.reordered} twice or out of order, {arrived.ended} streams ended")
+        self.faults += abs(missing) + arrived.reordered + arrived.ended
+        return arrived
+
+
+Figures = dict[str, Any]
+
+
+def connect(run: Run) -> Figures:
+    before = run.cpu()
+    seconds = run.crowd.open()
+    return {"seconds": seconds, "per_second": run.crowd.streams / seconds, "cpu_us": per_unit(run, before, 1)}
+
+
+def idle(run: Run, seconds: float) -> Figures:
+    """Let keepalives come, two rounds of them."""
+    before = run.cpu()
+    run.check(run.crowd.receive(0, seconds), 0)
+    return {"seconds": seconds, "cpu_share": {part: (used - before[part]) / seconds for part, used in run.cpu().items()}}
+
+
+def memory(run: Run) -> Figures:
+    """KiB, by part; `slab` and `tcp_mem` are the kernel's, for both ends of each connection."""
+    parts = {part: [kernel.pss(pid) for pid in pids] for part, pids in run.parts().items()}
+    tcp = kernel.tcp()
+    return parts | {
+        "load": run.crowd.pss(),
+        "slab": kernel.slab(),
+        "tcp_mem": tcp["mem"] * 4,
+        "tcp_sockets": tcp["inuse"],
+        "available": kernel.available(),
+    }
+
+
+def fanout(run: Run, messages: int) -> Figures:
+    """Send one message after another, each when the one before has reached everybody."""
+    before = run.cpu()
+    found = [run.to_all() for _ in range(messages)]
+    return {
+        "messages": messages,
+        "first_ms": median(one.first for one in found),
+        "median_ms": median(one.quantile(0.5) for one in found),
+        "p99_ms": median(one.quantile(0.99) for one in found),
+        "last_ms": [one.last for one in found],
+        "cpu_us": per_unit(run, before, messages),
+    }
+
+
+def per_unit(run: Run, before: Counter[str], times: int) -> dict[str, float]:
+    """CPU time of each part for each stream."""
+    return {part: (used - before[part]) / times / run.crowd.streams * 1e6 for part, used in run.cpu().items()}
+
+
+def users(run: Run, rounds: int, middle_ms: float) -> Figures:
+    """Send messages to single users: in quiet, and while a message to all is on its way."""
+    quiet = [one for _ in range(rounds) for one in run.to_probes()]
+    busy: list[float] = []
+    for _ in range(rounds):
+        sending = run.pool.submit(run.to_all)
+        busy += run.to_probes(0.2 + middle_ms / 1000)
+        sending.result()
+    return {"quiet_ms": spread(quiet), "busy_ms": spread(busy)}
+
+
+def spread(times: list[float]) -> Figures:
+    times = sorted(times)
+    return {"count": len(times), "p50": median(times), "p99": times[int(len(times) * 0.99)], "max": times[-1]}
+
+
+def resume(run: Run) -> Figures:
+    """All leave, a message is published, all come back at once and get it."""
+    (receipt,) = run.publish(marked(run.number))
+    run.check(run.crowd.receive(1, PATIENCE), 1)
+    run.crowd.close()
+    while sum(open_streams(run.server)) > PROBES:
+        time.sleep(0.2)
+    run.publish(marked(0))
+    before = run.cpu()
+    seconds = run.crowd.open(f"?lastEventId={receipt['position']}")
+    used = per_unit(run, before, 1)
+    run.check(run.crowd.receive(1, PATIENCE), 1)
+    return {"seconds": seconds, "per_second": run.crowd.streams / seconds, "cpu_us": used}
+
+
+def open_streams(server: Server) -> list[int]:
+    """Streams of each worker."""
+    return [int(float(value)) for value in re.findall(r"^tornado_sse_open_streams{.*} (.*)$", metrics(server), re.M)]
+
+
+def closed(server: Server) -> dict[str, int]:
+    """Streams that ended, by reason."""
+    found: Counter[str] = Counter()
+    for reason, value in re.findall(r'^tornado_sse_streams_closed_total{.*reason="(\w+)".*} (.*)$', metrics(server), re.M):
+        found[reason] += int(float(value))
+    return {reason: count for reason, count in found.items() if count}
+
+
+def metrics(server: Server) -> str:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=PATIENCE)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+
+
+def phases(run: Run, messages: int) -> Iterator[tuple[str, Figures]]:
+    yield "memory_empty", memory(run)
+    yield "connect", connect(run)
+    yield "streams_of_workers", {"open": open_streams(run.server)}
+    yield "idle", idle(run, 30)
+    yield "memory_idle", memory(run)
+    found = fanout(run, messages)
+    yield "fanout", found
+    yield "users", users(run, messages, found["median_ms"] / 2)
+    yield "memory_after_messages", memory(run)
+    yield "resume", resume(run)
+    yield "memory_after_resume", memory(run)
+    run.check(run.crowd.receive(0, 3), 0)
+    yield "faults", {"count": run.faults, "streams_closed": closed(run.server)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("--loads", type=int, default=6, help="load generators, each for at most 20,000 streams")
+    parser.add_argument("--messages", type=int, default=10, help="messages to all, and rounds of messages to users")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder to write to")
+    options = parser.parse_args()
+    figures: Figures = {name: getattr(options, name) for name in ("streams", "workers", "loads")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build(folder)
+        os.environ["TMPDIR"] = name  # what the killed server leaves goes with the rest
+        with (
+            Server(OURS, folder, "--workers", str(options.workers), core=None) as server,
+            Crowd(server, folder, options.streams, options.loads) as crowd,
+            closing(Probes(server, PROBES)) as probes,
+            ThreadPoolExecutor(3) as pool,
+        ):
+            for phase, found in phases(Run(server, crowd, probes, pool), options.messages):
+                print(phase, json.dumps(found), flush=True)
+                figures[phase] = found
+    scale_page.save(options.results, figures)
+
+
+if __name__ == "__main__":
+    main()
