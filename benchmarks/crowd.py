@@ -24,6 +24,7 @@ class Arrived:
 
     arrivals: int
     reordered: int
+    bytes: int
     ended: int
     first: float
     last: float
@@ -59,15 +60,18 @@ class Crowd:
             load.__exit__(kind, error, trace)
         self._pool.shutdown()
 
-    def open(self, query: str = "") -> float:
-        """Open all streams at once; return seconds."""
-        lines = [self._write(share, query) for share in self._shares]
+    def open(self, query: str = "", burst: int = 128) -> tuple[float, int]:
+        """Open all streams, `burst` at a time from each load generator.
+
+        Return the seconds it took, and how often one was sent away and came again.
+        """
+        lines = [f"{self._write(share, query)} {burst}" for share in self._shares]
         began = time.monotonic()
         answers = self._tell(lines)
         seconds = time.monotonic() - began
         if refused := sum(answer["refused"] for answer in answers):
             raise SystemExit(f"{refused} of {self.streams} streams did not open")
-        return seconds
+        return seconds, sum(answer["again"] for answer in answers)
 
     def receive(self, messages: int, seconds: float) -> Arrived:
         """Wait until each stream has had so many messages more; 0: wait the whole time, for what must not come."""
@@ -76,7 +80,7 @@ class Crowd:
         for answer in answers:
             times.update(dict(answer["times"]))
         return Arrived(
-            *(sum(answer[name] for answer in answers) for name in ("arrivals", "reordered", "ended")),
+            *(sum(answer[name] for answer in answers) for name in ("arrivals", "reordered", "bytes", "ended")),
             first=min(answer["first"] for answer in answers),
             last=max(answer["last"] for answer in answers),
             times=times,

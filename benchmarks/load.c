@@ -1,7 +1,8 @@
 /* load: opens event streams, publishes, and counts what arrives. It is told what to do line by line on standard input,
  * and answers each line with one line of JSON, so that whoever measures the server can look at it in between.
  *
- *   open FILE COUNT SLOW [gzip]     Opens COUNT streams; line i of FILE is "PATH TOKEN". The first SLOW are never read.
+ *   open FILE COUNT SLOW [CODING [BURST]]   Opens COUNT streams, BURST at a time; line i of FILE is "PATH TOKEN". The
+ *                                   first SLOW are never read. CODING: gzip, or anything else for none.
  *   publish HEAD ITEM key=value...  Publishes and waits for what must arrive. HEAD is a file with the request's head
  *                                   up to Content-Length, ITEM one with a message: $M becomes a marker padded to
  *                                   size=, $I the index of the target, of which there are targets= (0: all streams);
@@ -23,6 +24,8 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
+
+#define BURST 128 /* connections in the making */
 
 int port, epoll;
 
@@ -83,11 +86,11 @@ static void repeat(const char *name, int count, double seconds) {
 
 static void obey(char *line) {
     char name[1024], word[16] = "";
-    int count, slow;
+    int count, slow, burst = BURST;
     double seconds;
     line[strcspn(line, "\n")] = 0;
-    if (sscanf(line, "open %1023s %d %d %15s", name, &count, &slow, word) >= 3)
-        open_streams(name, count, slow, !strcmp(word, "gzip"));
+    if (sscanf(line, "open %1023s %d %d %15s %d", name, &count, &slow, word, &burst) >= 3)
+        open_streams(name, count, slow, !strcmp(word, "gzip"), burst);
     else if (!strncmp(line, "publish ", 8))
         publish(line + 8);
     else if (sscanf(line, "request %1023s %d %lf", name, &count, &seconds) == 3)

@@ -26,7 +26,7 @@ extern int stream_count, opened, ended, never_read; /* never_read: how many of t
 
 void watch(int fd, uint32_t events, int index, int is_new); /* index: a stream's, or above them */
 int dial(int index, int slow);
-void open_streams(const char *name, int count, int slow, int gzip);
+void open_streams(const char *name, int count, int slow, int gzip, int burst);
 void receive(long messages, double seconds);
 void close_streams(void);
 void stream_ready(int index);

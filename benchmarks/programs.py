@@ -59,7 +59,7 @@ class Server:
         self.port = port or free_port()
         self.admin_port = free_port()
         self._command = on_core(core, self._program(folder, flags))
-        self._log = folder / f"server-{self.admin_port}.log"
+        self.log = folder / f"server-{self.admin_port}.log"
 
     def _program(self, folder: Path, flags: tuple[str, ...]) -> list[str]:
         if self.kind == LIMIT:
@@ -71,12 +71,12 @@ class Server:
 
     def __enter__(self) -> Self:
         environment = os.environ | {"TORNADO_SSE_JWT_SECRET": SECRET}
-        with self._log.open("wb") as log:
+        with self.log.open("wb") as log:
             self._process = subprocess.Popen(self._command, cwd=HERE.parent, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
-        while "listening" not in self._log.read_text():
+        while "listening" not in self.log.read_text():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{self.kind} does not start: {self._log.read_text()[-2000:]}")
+                raise SystemExit(f"{self.kind} does not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
         return self
 

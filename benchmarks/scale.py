@@ -97,8 +97,13 @@ Figures = dict[str, Any]
 
 def connect(run: Run) -> Figures:
     before = run.cpu()
-    seconds = run.crowd.open()
-    return {"seconds": seconds, "per_second": run.crowd.streams / seconds, "cpu_us": per_unit(run, before, 1)}
+    seconds, again = run.crowd.open()
+    return opening(run, seconds, again, before)
+
+
+def opening(run: Run, seconds: float, again: int, before: Counter[str]) -> Figures:
+    used = per_unit(run, before, 1)
+    return {"seconds": seconds, "per_second": run.crowd.streams / seconds, "came_again": again, "cpu_us": used}
 
 
 def idle(run: Run, seconds: float) -> Figures:
@@ -127,6 +132,7 @@ def fanout(run: Run, messages: int) -> Figures:
     found = [run.to_all() for _ in range(messages)]
     return {
         "messages": messages,
+        "bytes_a_delivery": found[-1].bytes / found[-1].arrivals,
         "first_ms": median(one.first for one in found),
         "median_ms": median(one.quantile(0.5) for one in found),
         "p99_ms": median(one.quantile(0.99) for one in found),
@@ -156,8 +162,8 @@ def spread(times: list[float]) -> Figures:
     return {"count": len(times), "p50": median(times), "p99": times[int(len(times) * 0.99)], "max": times[-1]}
 
 
-def resume(run: Run) -> Figures:
-    """All leave, a message is published, all come back at once and get it."""
+def resume(run: Run, burst: int) -> Figures:
+    """All leave, a message is published, all come back and get it."""
     (receipt,) = run.publish(marked(run.number))
     run.check(run.crowd.receive(1, PATIENCE), 1)
     run.crowd.close()
@@ -165,10 +171,10 @@ def resume(run: Run) -> Figures:
         time.sleep(0.2)
     run.publish(marked(0))
     before = run.cpu()
-    seconds = run.crowd.open(f"?lastEventId={receipt['position']}")
-    used = per_unit(run, before, 1)
+    seconds, again = run.crowd.open(f"?lastEventId={receipt['position']}", burst)
+    found = opening(run, seconds, again, before)
     run.check(run.crowd.receive(1, PATIENCE), 1)
-    return {"seconds": seconds, "per_second": run.crowd.streams / seconds, "cpu_us": used}
+    return found
 
 
 def open_streams(server: Server) -> list[int]:
@@ -176,18 +182,29 @@ def open_streams(server: Server) -> list[int]:
     return [int(float(value)) for value in re.findall(r"^tornado_sse_open_streams{.*} (.*)$", metrics(server), re.M)]
 
 
-def closed(server: Server) -> dict[str, int]:
-    """Streams that ended, by reason."""
+def counters(server: Server) -> dict[str, int]:
+    """What the workers count by reason or result, together, where it is not 0."""
     found: Counter[str] = Counter()
-    for reason, value in re.findall(r'^tornado_sse_streams_closed_total{.*reason="(\w+)".*} (.*)$', metrics(server), re.M):
-        found[reason] += int(float(value))
-    return {reason: count for reason, count in found.items() if count}
+    line = r'^tornado_sse_(\w+)_total{.*(?:reason|result)="(\w+)".*} (.*)$'
+    for name, label, value in re.findall(line, metrics(server), re.M):
+        found[f"{name}, {label}"] += int(float(value))
+    return dict(+found)
+
+
+def troubles(server: Server) -> dict[str, int]:
+    """What the server's log says above `info`."""
+    lines = map(json.loads, server.log.read_text().splitlines())
+    return dict(Counter(f"{line['event']}: {line.get('problem', '')}" for line in lines if line["level"] != "info"))
 
 
 def metrics(server: Server) -> str:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=PATIENCE)) as connection:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
+    """Read the metrics of all workers: one that is late is left out, and asked again."""
+    while True:
+        with closing(http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        if not re.search(r"^tornado_sse_worker_up{.*} 0", text, re.M):
+            return text
 
 
 def phases(run: Run, messages: int) -> Iterator[tuple[str, Figures]]:
@@ -200,10 +217,11 @@ def phases(run: Run, messages: int) -> Iterator[tuple[str, Figures]]:
     yield "fanout", found
     yield "users", users(run, messages, found["median_ms"] / 2)
     yield "memory_after_messages", memory(run)
-    yield "resume", resume(run)
+    yield "resume", resume(run, 128)
+    yield "storm", resume(run, run.crowd.streams)
     yield "memory_after_resume", memory(run)
     run.check(run.crowd.receive(0, 3), 0)
-    yield "faults", {"count": run.faults, "streams_closed": closed(run.server)}
+    yield "faults", {"count": run.faults, **counters(run.server), "log": troubles(run.server)}
 
 
 def main() -> None:

@@ -11,9 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BURST 128        /* connections in the making */
 #define PER_SOURCE 20000 /* connections from one loopback address, below the kernel's range of ports */
 #define BUCKETS 4096
+#define PATIENCE 600e9   /* ns until streams that are not open count as refused */
+#define RETRY 2e9        /* ns until a stream that was sent away while streams open comes again */
 
 enum state { CONNECTING, ASKED, OPEN, CLOSED };
 
@@ -31,7 +32,8 @@ int stream_count, opened, ended, never_read;
 
 static struct stream *streams;
 static char (*asks)[2048];
-static int wave, refused, count_chunks;
+static int wave, refused, again, opening, count_chunks;
+static struct turn { int index; uint64_t due; } *turns; /* who comes again, a ring of stream_count */
 static uint64_t buckets[BUCKETS], lowest, highest;
 
 /* Latencies: microseconds in buckets, 64 for each power of two. */
@@ -162,10 +164,21 @@ static void take(struct stream *s, const char *data, size_t length, uint64_t t) 
 }
 
 static void end_stream(struct stream *s) {
-    refused += s->state != OPEN;
-    ended += s->state == OPEN;
-    s->state = CLOSED;
     close(s->fd);
+    if (opening) {
+        opened -= s->state == OPEN;
+        turns[again++ % stream_count] = (struct turn){s - streams, now() + RETRY};
+    } else {
+        ended++;
+    }
+    s->state = CLOSED;
+}
+
+static void refuse(struct stream *s, const char *answer, int length) {
+    if (!refused++)
+        fprintf(stderr, "load: stream %d: %.*s\n", (int)(s - streams), length, answer);
+    close(s->fd);
+    s->state = CLOSED;
 }
 
 void stream_ready(int index) {
@@ -194,9 +207,7 @@ void stream_ready(int index) {
     } else {
         char *body = memmem(buffer, n, "\r\n\r\n", 4);
         if (!body || memcmp(buffer, "HTTP/1.1 200", 12)) {
-            if (!refused)
-                fprintf(stderr, "load: stream %d: %.*s\n", index, (int)n, buffer);
-            end_stream(s);
+            refuse(s, buffer, n);
             return;
         }
         s->state = OPEN;
@@ -210,14 +221,23 @@ void stream_ready(int index) {
     }
 }
 
-void open_streams(const char *name, int count, int slow, int gzip) {
+static void begin(int index, int slow) {
+    struct stream *s = &streams[index];
+    *s = (struct stream){.slow = index < slow};
+    s->fd = dial(index, s->slow);
+    watch(s->fd, EPOLLOUT, index, 1);
+}
+
+void open_streams(const char *name, int count, int slow, int gzip, int burst) {
     FILE *file = fopen(name, "r");
     if (!file)
         die(name);
     streams = calloc(count, sizeof *streams);
     asks = calloc(count, sizeof *asks);
     stream_count = count;
-    opened = refused = ended = never_read = 0;
+    turns = calloc(count, sizeof *turns);
+    opened = refused = again = ended = never_read = 0;
+    opening = 1;
     count_chunks = gzip;
     forget_times();
     for (int i = 0; i < count; i++) {
@@ -230,21 +250,20 @@ void open_streams(const char *name, int count, int slow, int gzip) {
     fclose(file);
     struct epoll_event events[1024];
     uint64_t began = now();
-    for (int started = 0; opened + refused + ended < count;) {
-        for (; started < count && started < opened + refused + ended + BURST; started++) {
-            struct stream *s = &streams[started];
-            s->slow = started < slow;
-            s->fd = dial(started, s->slow);
-            watch(s->fd, EPOLLOUT, started, 1);
-        }
-        int n = epoll_wait(epoll, events, 1024, 30000);
-        if (!n)
-            break;
+    for (int started = 0, returned = 0; opened + refused < count && now() - began < PATIENCE;) {
+        for (; started < count && started < opened + refused + burst; started++)
+            begin(started, slow);
+        for (; returned < again && turns[returned % count].due < now(); returned++)
+            begin(turns[returned % count].index, slow);
+        int n = epoll_wait(epoll, events, 1024, 100);
         for (int i = 0; i < n; i++)
             stream_ready(events[i].data.u32);
     }
     double seconds = (now() - began) / 1e9;
-    printf("{\"opened\": %d, \"refused\": %d, \"seconds\": %f, \"per_second\": %f}\n", opened, count - opened, seconds, opened / seconds);
+    opening = 0;
+    free(turns);
+    printf("{\"opened\": %d, \"refused\": %d, \"again\": %d, \"seconds\": %f, \"per_second\": %f}\n", opened, count - opened, again, seconds,
+           opened / seconds);
 }
 
 void close_streams(void) {
@@ -267,8 +286,9 @@ void receive(long messages, double seconds) {
         for (int i = 0; i < n; i++)
             stream_ready(events[i].data.u32);
     }
-    printf("{\"arrivals\": %llu, \"reordered\": %llu, \"ended\": %d, \"first\": %f, \"last\": %f, \"times\": [",
-           (unsigned long long)seen.arrivals, (unsigned long long)seen.reordered, ended, lowest / 1e3, highest / 1e3);
+    printf("{\"arrivals\": %llu, \"reordered\": %llu, \"bytes\": %llu, \"ended\": %d, \"first\": %f, \"last\": %f, \"times\": [",
+           (unsigned long long)seen.arrivals, (unsigned long long)seen.reordered, (unsigned long long)seen.bytes, ended, lowest / 1e3,
+           highest / 1e3);
     const char *between = "";
     for (int i = 0; i < BUCKETS; i++)
         if (buckets[i]) {
