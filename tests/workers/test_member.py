@@ -1,12 +1,14 @@
 """One worker process, spoken to as the supervisor does; alone it needs no broker."""
 
+import asyncio
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from signal import SIGHUP, SIGTERM
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 import pytest
 
@@ -14,6 +16,7 @@ from server_support import SECRET
 from tornado_sse.config import Settings
 from tornado_sse.workers import tether
 from tornado_sse.workers.member import Member
+from tornado_sse.workers.words import Channel, Figures, Order, Report
 
 PATIENCE = 20.0
 
@@ -92,3 +95,34 @@ async def test_a_process_that_can_not_be_started_is_an_oserror(monkeypatch: pyte
     monkeypatch.setattr(sys, "executable", "/no/such/program")
     with pytest.raises(FileNotFoundError):
         await Member.begin(0, settings())
+
+
+class FakeChannel:
+    """Carries what the test says."""
+
+    def __init__(self) -> None:
+        self.said: list[Order] = []
+        self.reports: asyncio.Queue[Report] = asyncio.Queue()
+
+    def say(self, order: Order) -> None:
+        self.said.append(order)
+
+    async def hear(self) -> Report:
+        return await self.reports.get()
+
+
+@pytest.mark.gen_test
+async def test_an_answer_that_comes_just_when_patience_ends_is_passed_over() -> None:
+    channel = FakeChannel()
+    process = mock.Mock(spec=asyncio.subprocess.Process, pid=1)
+    one = Member(process, cast("Channel[Report]", channel))
+    asking = asyncio.ensure_future(one.figures(PATIENCE))
+    await asyncio.sleep(0)
+    channel.reports.put_nowait(Figures(0, ready=True, metrics="late"))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    channel.reports.put_nowait(Figures(1, ready=True, metrics="in time"))
+    found = await one.figures(PATIENCE)
+    assert found
+    assert found.metrics == "in time"

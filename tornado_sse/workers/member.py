@@ -99,5 +99,5 @@ class Member:
         while (report := await self._channel.hear()) is not None:
             if isinstance(report, Listening):
                 self._listening.set_result(None)
-            elif asked := self._asked.get(report.number):
+            elif (asked := self._asked.get(report.number)) and not asked.done():  # done: given up just now
                 asked.set_result(report)
