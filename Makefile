@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos rolling lint format readme bench clean
+.PHONY: help install run test chaos rolling lint format readme bench scale clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -40,6 +40,10 @@ readme: $(VENV)/installed-dev ## The table of settings in README, from their dec
 
 bench: $(VENV)/installed-bench ## Measure against the limit: make bench, or make bench SECTIONS="fanout latency"
 	$(BIN)/python benchmarks/run.py $(SECTIONS)
+
+scale: $(VENV)/installed-dev ## 100,000 streams on one machine: make scale, or make scale ARGS="--streams 5000"
+	$(BIN)/python benchmarks/scale.py $(ARGS)
+	$(BIN)/python benchmarks/plan.py --write
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

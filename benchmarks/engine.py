@@ -4,7 +4,6 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,7 @@ def publishes(folder: Path, servers: int, count: int) -> Figures:
             "replicas": servers,
             "per_second": count / seconds,
             "cpu_us": (sum(nats.cpu()) - cpu) * 1e6 / count,
+            "bytes_stored": wire.ask(f"$JS.API.STREAM.INFO.{layout.name}", {})["state"]["bytes"] / count,
             "bytes_a_subject": (sum(nats.pss()) - pss) * 1024 / count / servers,
         }
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder to write to")
     options = parser.parse_args()
-    steps: dict[str, Callable[[Path], Figures]] = {
+    steps = {
         "interest": lambda folder: interest(folder, options.users),
         "publishes, 1 replica": lambda folder: publishes(folder, 1, options.users),
         "publishes, 3 replicas": lambda folder: publishes(folder, 3, options.users),

@@ -110,7 +110,10 @@ def idle(run: Run, seconds: float) -> Figures:
     """Let keepalives come, two rounds of them."""
     before = run.cpu()
     run.check(run.crowd.receive(0, seconds), 0)
-    return {"seconds": seconds, "cpu_share": {part: (used - before[part]) / seconds for part, used in run.cpu().items()}}
+    return {
+        "seconds": seconds,
+        "cpu_share": {part: (used - before[part]) / seconds for part, used in run.cpu().items()},
+    }
 
 
 def memory(run: Run) -> Figures:
@@ -179,14 +182,15 @@ def resume(run: Run, burst: int) -> Figures:
 
 def open_streams(server: Server) -> list[int]:
     """Streams of each worker."""
-    return [int(float(value)) for value in re.findall(r"^tornado_sse_open_streams{.*} (.*)$", metrics(server), re.M)]
+    found = re.findall(r"^tornado_sse_open_streams{.*} (.*)$", metrics(server), re.MULTILINE)
+    return [int(float(value)) for value in found]
 
 
 def counters(server: Server) -> dict[str, int]:
     """What the workers count by reason or result, together, where it is not 0."""
     found: Counter[str] = Counter()
     line = r'^tornado_sse_(\w+)_total{.*(?:reason|result)="(\w+)".*} (.*)$'
-    for name, label, value in re.findall(line, metrics(server), re.M):
+    for name, label, value in re.findall(line, metrics(server), re.MULTILINE):
         found[f"{name}, {label}"] += int(float(value))
     return dict(+found)
 
@@ -203,7 +207,7 @@ def metrics(server: Server) -> str:
         with closing(http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=PATIENCE)) as connection:
             connection.request("GET", "/metrics")
             text = connection.getresponse().read().decode()
-        if not re.search(r"^tornado_sse_worker_up{.*} 0", text, re.M):
+        if not re.search(r"^tornado_sse_worker_up{.*} 0", text, re.MULTILINE):
             return text
 
 

@@ -27,8 +27,8 @@ def page(found: Figures) -> str:
     return "\n".join(
         [
             f"# {found['streams']:,} streams on one machine\n",
-            f"Through {found['workers']} workers and the engine they bring along, from {found['loads']} load generators",
-            "that share the machine's cores with them; other work on it at the time slows everything.\n",
+            f"Through {found['workers']} workers and the engine they bring along, from {found['loads']} load",
+            "generators that share the machine's cores with them; other work on it at the time slows everything.\n",
             *table(_moments(found)),
             *table(_costs(found)),
             *table(_memory(found)),
@@ -51,8 +51,9 @@ def _moments(found: Figures) -> Iterator[tuple[str, str]]:
     yield "streams opened a second, each with a token of its own", number(found["connect"]["per_second"])
     yield "largest worker, all open, MiB", number(max(found["memory_idle"]["workers"]) / MIB)
     yield "streams of each worker", ", ".join(map(str, found["streams_of_workers"]["open"]))
-    yield f"a message to all, ms: first, median, p99 (medians of {fanout['messages']})", _ms(
-        fanout["first_ms"], fanout["median_ms"], fanout["p99_ms"]
+    yield (
+        f"a message to all, ms: first, median, p99 (medians of {fanout['messages']})",
+        _ms(fanout["first_ms"], fanout["median_ms"], fanout["p99_ms"]),
     )
     last = fanout["last_ms"]
     yield "until the last stream has it, ms: median, longest", _ms(median(last), max(last))
@@ -60,7 +61,10 @@ def _moments(found: Figures) -> Iterator[tuple[str, str]]:
     yield "a user's message in the middle of one to all, ms: median, p99", _ms(busy["p50"], busy["p99"])
     yield "streams resumed a second, each with a message missed, 128 at a time", number(found["resume"]["per_second"])
     yield "the same, all at once", number(found["storm"]["per_second"])
-    yield "sent away and back again: of those, of the storm", _ms(found["resume"]["came_again"], found["storm"]["came_again"])
+    yield (
+        "sent away and back again: of those, of the storm",
+        _ms(found["resume"]["came_again"], found["storm"]["came_again"]),
+    )
     yield "messages missing, twice or out of order; streams that ended", number(faults["count"])
 
 
@@ -74,8 +78,9 @@ def _costs(found: Figures) -> Iterator[tuple[str, ...]]:
     for name, phase in (("a connect", "connect"), ("a delivery of a message to all", "fanout"), ("a resume", "resume")):
         yield name, *(number(found[phase]["cpu_us"].get(part, 0)) for part in parts)
     shares = found["idle"]["cpu_share"]
-    yield "a stream and second in quiet, keepalives", *(
-        number(shares.get(part, 0) / found["streams"] * 1e6) for part in parts
+    yield (
+        "a stream and second in quiet, keepalives",
+        *(number(shares.get(part, 0) / found["streams"] * 1e6) for part in parts),
     )
 
 

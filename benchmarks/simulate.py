@@ -40,9 +40,7 @@ class Return:
 def storm(case: Storm) -> Return:
     """Play a storm to its end."""
     chance = random.Random(case.seed)  # noqa: S311 - a model, no secret
-    attempts = [
-        (case.retry * chance.uniform(0.5, 1.5), chance.randrange(case.nodes), 0) for _ in range(case.clients)
-    ]
+    attempts = [(case.retry * chance.uniform(0.5, 1.5), chance.randrange(case.nodes), 0) for _ in range(case.clients)]
     heapq.heapify(attempts)
     free = [0.0] * case.nodes  # when each node is through with what waits
     back: list[float] = []

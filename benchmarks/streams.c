@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PER_SOURCE 20000 /* connections from one loopback address, below the kernel's range of ports */
+#define PER_SOURCE 8000  /* connections from one loopback address: with half of its ports taken the kernel searches long */
 #define BUCKETS 4096
 #define PATIENCE 600e9   /* ns until streams that are not open count as refused */
 #define RETRY 2e9        /* ns until a stream that was sent away while streams open comes again */
@@ -166,6 +166,8 @@ static void take(struct stream *s, const char *data, size_t length, uint64_t t) 
 static void end_stream(struct stream *s) {
     close(s->fd);
     if (opening) {
+        if (!again)
+            fprintf(stderr, "load: stream %d: closed in state %d, comes again\n", (int)(s - streams), s->state);
         opened -= s->state == OPEN;
         turns[again++ % stream_count] = (struct turn){s - streams, now() + RETRY};
     } else {

@@ -1,4 +1,4 @@
-"""The least of a NATS client, and servers to try it on. What is measured here is the server: a library would be slower."""
+"""The least of a NATS client, and servers to try it on: with a library it would be the library that is measured."""
 
 import json
 import shutil
@@ -135,5 +135,5 @@ class NatsServers:
 
     def _monitored(self, index: int, page: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self._monitors[index]}/{page}"
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - it is http
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return dict(json.loads(answer.read()))
