@@ -119,7 +119,7 @@ class Probes:
 
     def items(self, text: str) -> list[dict[str, object]]:
         """Make a message to each."""
-        return [{"to": {"user": user}, "data": text} for user in self.users]
+        return [{"to": {"user": user}, "data": text, "idempotencyKey": f"{text}-{user}"} for user in self.users]
 
     def receive(self, text: str, seconds: float) -> list[float]:
         """Wait until each has seen the text; return when, in monotonic seconds. One that was missed is left out."""
@@ -140,4 +140,4 @@ class Probes:
 def marked(number: int, size: int = 128) -> str:
     """Compose what load.c times and numbers, as JSON of a message to all."""
     marker = f"{MARK}{time.monotonic_ns():016x}{number:08x}{MARK}"
-    return json.dumps({"to": "all", "data": marker.ljust(size, "x")})
+    return json.dumps({"to": "all", "data": marker.ljust(size, "x"), "idempotencyKey": marker})

@@ -20,8 +20,6 @@ ENGINE_CORES = 4
 BACKLOG = WORKERS * 4096
 """Connections that wait in a node's kernel: `somaxconn`, for each worker."""
 
-Row = tuple[str, ...]
-
 
 @dataclass(frozen=True)
 class Hub:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil, sqrt
 
-from hubs import BACKLOG, HUBS, NODE, WORKERS, ZONES, Hub, Row, interest, learning
+from hubs import BACKLOG, HUBS, NODE, WORKERS, ZONES, Hub, interest, learning
+from rows import Row
 from units import Units, gib, kib, thousands, us
 
 PORTS = 60999 - 32768 + 1

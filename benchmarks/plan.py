@@ -2,11 +2,12 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from hubs import BACKLOG, HUBS, NODE, WORKERS, ZONES, Row, interest, learning, rate
+from hubs import BACKLOG, HUBS, NODE, WORKERS, ZONES, interest, learning, rate
 from limits import limits
+from rows import Row, table
 from simulate import Fanout, Storm, fanout, storm
 from units import Units, gib, kib, measured, thousands, us
 
@@ -26,11 +27,11 @@ def tables(units: Units) -> str:
     """Return all tables as Markdown."""
     return "\n".join(
         [
-            _table(_units(units)),
-            _table(_sizes(units)),
-            _table(_fanouts(units)),
-            _table(_storms(units)),
-            _table(limits(units)),
+            table(_units(units)),
+            table(_sizes(units)),
+            table(_fanouts(units)),
+            table(_storms(units)),
+            table(limits(units)),
         ]
     )
 
@@ -109,12 +110,6 @@ def _storms(units: Units) -> Iterator[Row]:
             )
 
 
-def _table(rows: Iterable[Row]) -> str:
-    head, *body = rows
-    lines = [head, ("---", *["---:"] * (len(head) - 1)), *body]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def _gbit(units: Units, streams: int) -> str:
     return f"{streams * (units.delivered + WIRE) * 8 / GIGA:.1f} Gbit"
 
@@ -122,7 +117,7 @@ def _gbit(units: Units, streams: int) -> str:
 def filled(page: str, units: Units) -> str:
     """Return the page with its tables as they are now."""
     mark = "<!-- tables: made by benchmarks/plan.py -->"
-    return re.sub(f"{mark}.*<!-- end -->", f"{mark}\n\n{tables(units)}\n<!-- end -->", page, flags=re.DOTALL)
+    return re.sub(f"{mark}.*<!-- end -->", lambda _: f"{mark}\n\n{tables(units)}\n<!-- end -->", page, flags=re.DOTALL)
 
 
 def main() -> None:

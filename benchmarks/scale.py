@@ -5,92 +5,24 @@ arrivals as messages times streams.
 """
 
 import argparse
-import http.client
 import json
 import os
-import re
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import kernel
 import scale_page
-from crowd import Arrived, Crowd, Probes, marked
-from programs import HERE, OURS, Server, build, token
-
-PATIENCE = 120.0
-"""Seconds until what has not arrived is missing."""
-
-PROBES = 12
-
-
-@dataclass
-class Run:
-    """What the phases share. `number` counts the messages to all since the streams opened."""
-
-    server: Server
-    crowd: Crowd
-    probes: Probes
-    pool: ThreadPoolExecutor
-    number: int = 0
-    faults: int = 0
-
-    def parts(self) -> dict[str, list[int]]:
-        """Return the processes of the server, by what they are."""
-        found: dict[str, list[int]] = {"supervisor": [self.server.pid], "workers": [], "nats-server": []}
-        for pid in kernel.children(self.server.pid):
-            found["nats-server" if "nats-server" in kernel.command(pid) else "workers"].append(pid)
-        return found
-
-    def cpu(self) -> Counter[str]:
-        used = Counter({part: sum(map(kernel.cpu, pids)) for part, pids in self.parts().items()})
-        return used + Counter(load=self.crowd.cpu())
-
-    def publish(self, body: str) -> list[dict[str, Any]]:
-        """Publish NDJSON; return the receipts."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)) as connection:
-            headers = {"Authorization": f"Bearer {token('publisher', 'publish')}"}
-            connection.request("POST", "/sse/publish", body, headers | {"Content-Type": "application/x-ndjson"})
-            answer = connection.getresponse()
-            found: dict[str, Any] = json.loads(answer.read())
-        if answer.status != http.HTTPStatus.OK:
-            raise SystemExit(f"publishing was answered {answer.status}: {found}")
-        return list(found["receipts"])
-
-    def to_all(self) -> Arrived:
-        """Publish to all, and wait for every stream."""
-        waiting = self.pool.submit(self.crowd.receive, 1, PATIENCE)
-        time.sleep(0.2)
-        self.publish(marked(self.number))
-        self.number += 1
-        return self.check(waiting.result(), 1)
-
-    def to_probes(self, pause: float = 0) -> list[float]:
-        """Publish to each probe's user, all in one request; return ms until each was there."""
-        time.sleep(pause)
-        text = f"probe-{time.monotonic_ns()}"
-        waiting = self.pool.submit(self.probes.receive, text, PATIENCE)
-        began = time.monotonic()
-        self.publish("\n".join(json.dumps(item) for item in self.probes.items(text)))
-        times = waiting.result()
-        if len(times) < PROBES:
-            print(f"  ! {PROBES - len(times)} messages to a user are missing", flush=True)
-        return [(at - began) * 1000 for at in times]
-
-    def check(self, arrived: Arrived, messages: int) -> Arrived:
-        missing = messages * self.crowd.streams - arrived.arrivals
-        if missing or arrived.reordered or arrived.ended:
-            print(f"  ! {missing} missing, {arrived.reordered} twice or out of order, {arrived.ended} streams ended")
-        self.faults += abs(missing) + arrived.reordered + arrived.ended
-        return arrived
-
+from crowd import Crowd, Probes, marked
+from programs import HERE, OURS, Server, build
+from scale_run import PATIENCE, PROBES, Run
+from worker_metrics import counters, open_streams, troubles
 
 Figures = dict[str, Any]
 
@@ -180,37 +112,6 @@ def resume(run: Run, burst: int) -> Figures:
     return found
 
 
-def open_streams(server: Server) -> list[int]:
-    """Streams of each worker."""
-    found = re.findall(r"^tornado_sse_open_streams{.*} (.*)$", metrics(server), re.MULTILINE)
-    return [int(float(value)) for value in found]
-
-
-def counters(server: Server) -> dict[str, int]:
-    """What the workers count by reason or result, together, where it is not 0."""
-    found: Counter[str] = Counter()
-    line = r'^tornado_sse_(\w+)_total{.*(?:reason|result)="(\w+)".*} (.*)$'
-    for name, label, value in re.findall(line, metrics(server), re.MULTILINE):
-        found[f"{name}, {label}"] += int(float(value))
-    return dict(+found)
-
-
-def troubles(server: Server) -> dict[str, int]:
-    """What the server's log says above `info`."""
-    lines = map(json.loads, server.log.read_text().splitlines())
-    return dict(Counter(f"{line['event']}: {line.get('problem', '')}" for line in lines if line["level"] != "info"))
-
-
-def metrics(server: Server) -> str:
-    """Read the metrics of all workers: one that is late is left out, and asked again."""
-    while True:
-        with closing(http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=PATIENCE)) as connection:
-            connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
-        if not re.search(r"^tornado_sse_worker_up{.*} 0", text, re.MULTILINE):
-            return text
-
-
 def phases(run: Run, messages: int) -> Iterator[tuple[str, Figures]]:
     yield "memory_empty", memory(run)
     yield "connect", connect(run)
@@ -225,7 +126,15 @@ def phases(run: Run, messages: int) -> Iterator[tuple[str, Figures]]:
     yield "storm", resume(run, run.crowd.streams)
     yield "memory_after_resume", memory(run)
     run.check(run.crowd.receive(0, 3), 0)
-    yield "faults", {"count": run.faults, **counters(run.server), "log": troubles(run.server)}
+    yield (
+        "faults",
+        {
+            "count": run.faults,
+            "publishes answered 503": run.unavailable,
+            **counters(run.server),
+            "log": troubles(run.server),
+        },
+    )
 
 
 def main() -> None:
@@ -237,6 +146,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder to write to")
     options = parser.parse_args()
     figures: Figures = {name: getattr(options, name) for name in ("streams", "workers", "loads")}
+    figures["load_before"] = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build(folder)

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from results import machine, number
+from rows import Row, table
 
 MIB = 1024
 
@@ -28,23 +29,18 @@ def page(found: Figures) -> str:
         [
             f"# {found['streams']:,} streams on one machine\n",
             f"Through {found['workers']} workers and the engine they bring along, from {found['loads']} load",
-            "generators that share the machine's cores with them; other work on it at the time slows everything.\n",
-            *table(_moments(found)),
-            *table(_costs(found)),
-            *table(_memory(found)),
+            "generators that share the machine's cores with them, and with whatever else ran: its load average was",
+            f"{found['load_before']:.1f} before the run began.\n",
+            table(_moments(found)),
+            table(_costs(found)),
+            table(_memory(found)),
+            table(_counted(found)),
             f"{found['measured']}, {where}\n",
         ]
     )
 
 
-def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Write rows as Markdown; the first is the head."""
-    head, *body = rows
-    lines = [head, ("---", *["---:"] * (len(head) - 1)), *body]
-    return [*("| " + " | ".join(line) + " |" for line in lines), ""]
-
-
-def _moments(found: Figures) -> Iterator[tuple[str, str]]:
+def _moments(found: Figures) -> Iterator[Row]:
     fanout, users, faults = found["fanout"], found["users"], found["faults"]
     quiet, busy = users["quiet_ms"], users["busy_ms"]
     yield "what", "figure"
@@ -65,14 +61,21 @@ def _moments(found: Figures) -> Iterator[tuple[str, str]]:
         "sent away and back again: of those, of the storm",
         _ms(found["resume"]["came_again"], found["storm"]["came_again"]),
     )
-    yield "messages missing, twice or out of order; streams that ended", number(faults["count"])
+    yield "messages missing, twice or out of order, and streams that ended", number(faults["count"])
 
 
 def _ms(*times: float) -> str:
     return ", ".join(map(number, times))
 
 
-def _costs(found: Figures) -> Iterator[tuple[str, ...]]:
+def _counted(found: Figures) -> Iterator[Row]:
+    """What workers counted, and what their logs say above `info`."""
+    yield "counted by the workers, and said in their logs", "times"
+    counts = {name: count for name, count in found["faults"].items() if name not in ("count", "log")}
+    yield from ((name, number(count)) for name, count in (counts | found["faults"]["log"]).items())
+
+
+def _costs(found: Figures) -> Iterator[Row]:
     parts = ("workers", "nats-server", "load")
     yield "CPU time, µs", *parts
     for name, phase in (("a connect", "connect"), ("a delivery of a message to all", "fanout"), ("a resume", "resume")):
@@ -84,7 +87,7 @@ def _costs(found: Figures) -> Iterator[tuple[str, ...]]:
     )
 
 
-def _memory(found: Figures) -> Iterator[tuple[str, ...]]:
+def _memory(found: Figures) -> Iterator[Row]:
     moments = {
         "empty": "memory_empty",
         "all open": "memory_idle",
