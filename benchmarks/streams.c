@@ -13,6 +13,7 @@
 
 #define PER_SOURCE 8000  /* connections from one loopback address: with half of its ports taken the kernel searches long */
 #define BUCKETS 4096
+#define DIALS 128        /* connections begun between two looks at what came */
 #define PATIENCE 600e9   /* ns until streams that are not open count as refused */
 #define RETRY 2e9        /* ns until a stream that was sent away while streams open comes again */
 
@@ -253,11 +254,12 @@ void open_streams(const char *name, int count, int slow, int gzip, int burst) {
     struct epoll_event events[1024];
     uint64_t began = now();
     for (int started = 0, returned = 0; opened + refused < count && now() - began < PATIENCE;) {
-        for (; started < count && started < opened + refused + burst; started++)
+        int room = DIALS; /* those that are connected must send meanwhile, or the server gives them up */
+        for (; room && started < count && started < opened + refused + burst; started++, room--)
             begin(started, slow);
         for (; returned < again && turns[returned % count].due < now(); returned++)
             begin(turns[returned % count].index, slow);
-        int n = epoll_wait(epoll, events, 1024, 100);
+        int n = epoll_wait(epoll, events, 1024, room ? 100 : 0);
         for (int i = 0; i < n; i++)
             stream_ready(events[i].data.u32);
     }
