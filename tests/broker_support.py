@@ -155,6 +155,7 @@ class Node:
         self.broker = broker
         self.delivered: list[Message] = []
         self.commands: list[Disconnect] = []
+        self.heard: list[bytes] = []
         self.holes: list[tuple[int, int]] = []
         self.renewals: list[tuple[str, int]] = []
         self.upto = 0
@@ -166,6 +167,10 @@ class Node:
 
     def obey(self, command: Disconnect) -> None:
         self.commands.append(command)
+        self._changed.set()
+
+    def hear(self, words: bytes) -> None:
+        self.heard.append(words)
         self._changed.set()
 
     def lost(self, first: int, last: int) -> None:

@@ -21,6 +21,7 @@ PURE = {
     "brokers.redis.codec",
     "brokers.redis.inbox",
     "brokers.redis.interest",
+    "census",
     "deadlines",
     "errors",
     "event",
@@ -55,6 +56,7 @@ PURE_LIBRARIES = {
     "http",  # the names of status codes
     "itertools",
     "json",
+    "math",
     "msgspec",
     "re",
     "typing",

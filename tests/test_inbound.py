@@ -9,6 +9,7 @@ from client_support import parse_block
 from server_support import Clock
 from stream_support import Bench, bench_with, ended, received
 from tornado_sse.brokers.base import Disconnect
+from tornado_sse.census import Census
 from tornado_sse.inbound import Inbound
 
 
@@ -19,7 +20,8 @@ class Node:
         self.bench = bench
         self.turns: list[Callable[[], None]] = []
         bench.registry.fanout._schedule = self.turns.append
-        self.inbound = Inbound(bench.registry)
+        self.census = Census("here", lambda _: 0, bench.clock)
+        self.inbound = Inbound(bench.registry, self.census)
 
     def deliver(self, *texts: str) -> None:
         self.inbound.deliver([self.bench.message(text) for text in texts])
@@ -148,3 +150,18 @@ def test_who_came_after_a_hole_is_not_told(node: Node) -> None:
     _, peer = node.bench.live(session="late")
     node.turn()
     assert "stream-gap" not in received(peer).decode()
+
+
+def test_a_stream_that_another_node_replaced_ends(node: Node) -> None:
+    _, oldest = node.bench.live()
+    _, newer = node.bench.live(session="t")
+    node.inbound.hear(
+        b'{"node":"there","number":1,"whole":true,"counts":{"u":1},"replaced":[["here","u"],["here","v"]]}'
+    )
+    assert ['"replaced"' in received(peer).decode() for peer in (oldest, newer)] == [True, False]
+    assert node.census.elsewhere("u") == 1
+
+
+def test_what_no_node_can_have_told_is_counted(node: Node) -> None:
+    node.inbound.hear(b"nonsense")
+    assert node.bench.stats.messages_malformed == 1

@@ -5,9 +5,11 @@ Messages take their time to reach the streams. A loss is told behind those that 
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 from tornado_sse import notices
 from tornado_sse.brokers.base import Disconnect
+from tornado_sse.census import Census, Malformed
 from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason, GapReason
 from tornado_sse.position import Position
@@ -20,8 +22,9 @@ Step = Callable[[], object]
 class Inbound:
     """The receiver of one node's broker."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, census: Census) -> None:
         self._registry = registry
+        self._census = census
         self._fanout = registry.fanout
         self._waiting: deque[Step] = deque()
 
@@ -39,6 +42,17 @@ class Inbound:
             self._in_turn(lambda: self._registry.revoke(command.user))
         else:
             self._in_turn(lambda: self._registry.disconnect(command.user, command.session))
+
+    def hear(self, words: bytes) -> None:
+        """Know of streams on other nodes, and end those that one of them has replaced."""
+        try:
+            replaced = self._census.hear(words)
+        except Malformed:
+            self._registry.stats.messages_malformed += 1
+            return
+        for user in replaced:
+            for oldest in islice(self._registry.hub.users.get(user), 1):
+                oldest.close(CloseReason.REPLACED)
 
     def lost(self, first: int, last: int) -> None:
         """Tell every stream of a hole. One that opens later finds out from history."""

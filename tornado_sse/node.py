@@ -4,6 +4,7 @@ Handlers speak to it; `app` builds it.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
@@ -12,8 +13,9 @@ from tornado.ioloop import PeriodicCallback
 from tornado_sse.admission import Caps, UserCapPolicy
 from tornado_sse.auth import Authenticator, Principal
 from tornado_sse.brokers.base import Broker, Disconnect
+from tornado_sse.census import INTERVAL, Census
 from tornado_sse.config import Settings
-from tornado_sse.errors import ApiError, BadRequest
+from tornado_sse.errors import ApiError, BadRequest, Unavailable
 from tornado_sse.hub import topics_of
 from tornado_sse.inbound import Inbound
 from tornado_sse.jwks import Jwks
@@ -51,6 +53,8 @@ class Node:
             lambda callback: asyncio.get_running_loop().call_soon(callback),
         )
         self.broker = broker
+        users = self.registry.hub.users
+        self.census = Census(secrets.token_hex(8), lambda user: len(users.get(user)), clocks.monotonic)
         self.publisher = Publisher(self.broker, self.registry, settings.outbox_budget)
         self._jwks = Jwks(settings.jwks_url, clock=clocks.monotonic) if settings.jwks_url else None
         self.authenticator = self._authenticator(settings)
@@ -67,6 +71,7 @@ class Node:
         tick = min(TICK, settings.keepalive / SLOTS)
         self._ticker = PeriodicCallback(self._tick, tick * 1000)
         self._ticked = 0.0
+        self._teller = PeriodicCallback(self._tell_counts, INTERVAL * 1000)
 
     async def start(self) -> None:
         """Join the running event loop. The handlers and `publish` do so by themselves when they are first used."""
@@ -74,11 +79,14 @@ class Node:
             if self.started:
                 return
             self.registry.on_ended = self._unsubscribe
-            await self.broker.start(Inbound(self.registry))
+            await self.broker.start(Inbound(self.registry, self.census))
             self.registry.epoch = self.broker.epoch
             self.registry.poller.start()
             self._ticked = self.clocks.monotonic()
             self._ticker.start()
+            if not self.broker.alone:
+                self.registry.on_opened = lambda stream: self.census.note(stream.user)
+                self._teller.start()
             self.started = True
         if self._jwks:
             await self._jwks.warm()
@@ -86,6 +94,7 @@ class Node:
     async def close(self) -> None:
         """Close every stream at once and leave the loop. The server can't be started again."""
         self._ticker.stop()
+        self._teller.stop()
         self.registry.abandon_all()
         self.registry.poller.close()
         await self.broker.close()
@@ -169,6 +178,9 @@ class Node:
             UserCapPolicy(settings.user_cap_policy),
         )
 
+        if not self.broker.alone:
+            self.census.begin(settings.max_streams_per_user, (stream.user for stream in self.registry.hub.streams))
+
     def _authenticator(self, settings: Settings) -> Authenticator:
         secret = settings.jwt_secret
         keys = KeyRing(
@@ -191,7 +203,15 @@ class Node:
         self._ticked = now
         self.registry.tick()
 
+    async def _tell_counts(self) -> None:
+        try:
+            for report in self.census.reports():
+                await self.broker.tell(report)
+        except Unavailable:
+            self.census.miss()
+
     def _unsubscribe(self, stream: Stream) -> None:
+        self.census.note(stream.user)
         self.broker.unsubscribe(list(topics_of(stream.user, stream.session, stream.channels)))
 
 

@@ -71,6 +71,7 @@ class Registry:
         self.epoch = ""
         self._clocks = clocks
         self._retry = timing.retry
+        self.on_opened: Callable[[Stream], None] = _nobody
         self.on_ended: Callable[[Stream], None] = _nobody
         self._ring: Ring[Stream] = Ring(timing.keepalive, clocks.monotonic())
         self._deadlines: Deadlines[Stream] = Deadlines(clocks.wall())
@@ -105,6 +106,7 @@ class Registry:
         self.addresses[address] += 1
         self._schedule_expiry(stream)
         self.stats.streams_opened += 1
+        self.on_opened(stream)
         return stream
 
     def refresh(self, user: str, session: str, allowed: Collection[str], expires_at: float) -> float | None:

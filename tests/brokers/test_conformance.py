@@ -223,6 +223,26 @@ def test_a_command_reaches_every_node(run: Run, command: Disconnect) -> None:
     run(scenario)
 
 
+# `tell` reaches every node through `hear`, if all goes well: at most once, in the order that one node tells it, beside
+# the messages. Nothing of it is kept.
+
+
+def test_what_a_node_tells_is_heard_in_order_and_not_kept(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        nodes = [await cluster.node() for _ in range(cluster.backend.nodes)]
+        (before,) = await nodes[0].publish(USER)
+        words = [b"one", b"\x00\xff\r\n", b"x" * 200_000]
+        for one in words:
+            await nodes[0].broker.tell(one)
+        for node in nodes:
+            await node.until(lambda node=node: len(node.heard) == len(words))  # type: ignore[misc]
+            assert node.heard == words
+        assert sequences((await nodes[0].broker.replay(TOPICS, 0)).messages) == positions([before])
+        assert (await cluster.node()).heard == []
+
+    run(scenario)
+
+
 # The epoch changes when, and only when, history was lost or sequences could be used again.
 
 
@@ -266,10 +286,11 @@ def test_after_close_nothing_is_delivered(run: Run) -> None:
         try:
             await node.publish(USER)
             await node.broker.announce(Disconnect("u"))
+            await node.broker.tell(b"x")
         except Unavailable:
             pass
         assert node.seen(USER) == positions([result])
-        assert node.commands == []
+        assert (node.commands, node.heard) == ([], [])
 
     run(scenario)
 

@@ -82,11 +82,14 @@ def test_a_killed_engine_is_joined_again_and_no_message_is_missed(run: Run) -> N
         epoch = one.broker.epoch
         hub.engine.kill()
         await until(lambda: not (one.broker.health().up or two.broker.health().up), 2 * PROBE + MARGIN)
-        with pytest.raises(Unavailable):
-            await one.publish(USER)
+        for attempt in (one.publish(USER), one.broker.tell(b"lost")):
+            with pytest.raises(Unavailable):
+                await attempt
         hub.engine.start()
-        await until(lambda: one.broker.health().up)
+        await until(lambda: one.broker.health().up and two.broker.health().up)
         published += await one.publish(USER)
+        await one.broker.tell(b"again")
+        await two.until(lambda: two.heard == [b"again"])
         for node in (one, two):
             await node.until_seen(published[-1])
             assert node.seen(USER) == positions(published)

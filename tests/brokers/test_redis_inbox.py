@@ -32,6 +32,9 @@ class Log:
     def obey(self, command: Disconnect) -> None:
         self.events.append(command.user)
 
+    def hear(self, words: bytes) -> None:
+        raise NotImplementedError
+
     def lost(self, first: int, last: int) -> None:
         self.events.append((first, last))
 

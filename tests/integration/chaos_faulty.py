@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from tornado_sse import cli, node
+from tornado_sse.census import Census
 from tornado_sse.inbound import Inbound
 from tornado_sse.message import Message
 from tornado_sse.registry import Registry
@@ -14,8 +15,8 @@ EVERY = 1000
 class Leaky(Inbound):
     """Takes what comes from the broker, but for each thousandth message."""
 
-    def __init__(self, registry: Registry) -> None:
-        super().__init__(registry)
+    def __init__(self, registry: Registry, census: Census) -> None:
+        super().__init__(registry, census)
         self._numbers = count(1)
 
     def deliver(self, messages: Sequence[Message]) -> None:

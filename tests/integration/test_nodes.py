@@ -3,9 +3,12 @@
 import asyncio
 import json
 import re
+import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -15,7 +18,9 @@ from client_support import until
 from outage_support import ENGINES, Engine, EngineFactory
 from outage_support import nats as nats_engine
 from outage_support import redis as redis_engine
+from serve_support import served
 from server_support import Served, serving
+from tornado_sse.census import FRESH
 
 BODY = {"Content-Type": "application/json"}
 
@@ -106,6 +111,50 @@ async def test_lost_history_is_told_to_open_streams_which_go_on(make: EngineFact
         await until(lambda: one.server.ready and two.server.ready)
         assert await publish(two, {"user": "u1"}, "again") == (200, "")
         assert (await client.event()).data == "again"
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=30)
+async def test_a_cap_of_streams_is_for_all_nodes_together_and_a_dead_one_does_not_count(make: EngineFactory) -> None:
+    cap: Any = {"max_streams_per_user": 2, "broker_probe": 0.3}
+    async with make() as engine, serving(broker=engine.url, **cap) as alive, served(broker=engine.url, **cap) as dying:
+        for session in ("s1", "s2"):
+            await dying.opened(session)
+        await until(lambda: alive.server.census.elsewhere("u1") == 2)
+        assert (await alive.ask("/sse/connect/s3")).status == 429
+        await alive.opened(user="u2")
+        dying.send_signal(signal.SIGKILL)
+        await dying.exit_code()
+        died = time.monotonic()
+        await until(lambda: alive.server.census.elsewhere("u1") == 0)
+        assert time.monotonic() - died < 2 * FRESH
+        await alive.opened("s3")
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=30)
+async def test_a_cap_that_replaces_ends_the_stream_on_the_node_that_has_it(make: EngineFactory) -> None:
+    cap: Any = {"max_streams_per_user": 1, "user_cap_policy": "replace"}
+    async with make() as engine, serving(broker=engine.url, **cap) as one, serving(broker=engine.url, **cap) as two:
+        first = await one.opened("s1")
+        await until(lambda: two.server.census.elsewhere("u1") == 1)
+        await two.opened("s2")
+        assert (await first.rest())[-1].json() == {"reason": "replaced", "reconnect": False}
+        await until(lambda: two.server.census.elsewhere("u1") == 0 and one.server.census.elsewhere("u1") == 1)
+        assert (len(one.streams), len(two.streams)) == (0, 1)
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=30)
+async def test_counts_are_known_again_after_an_outage(make: EngineFactory) -> None:
+    async with two_nodes(make) as (engine, one, two):
+        engine.kill()
+        await until(lambda: not (one.server.ready or two.server.ready))
+        engine.start()
+        await until(lambda: one.server.ready and two.server.ready)
+        for session in range(5):
+            await one.opened(f"s{session}")
+        await until(lambda: two.server.census.elsewhere("u1") == 5)
 
 
 def examples() -> list[str]:

@@ -14,6 +14,8 @@ The contract, held by one conformance suite against every broker:
 - What was missed while the broker was out of reach is fetched and handed in, in order, before live messages go on; what
   can't be is told by `Receiver.lost`, or by `Receiver.renew` if history as a whole is gone.
 - `announce` reaches every node, this one included, through `obey`.
+- `tell` reaches every node through `hear`, if all goes well: at most once, in the order that one node tells it, beside
+  the messages. Nothing of it is kept.
 - The epoch changes when, and only when, history was lost or sequences could be used again.
 
 Example: at epoch `a`, m1 goes to user u, m2 to all, m3 to user v. A stream of u that saw `a-1` is resumed by
@@ -23,7 +25,7 @@ Example: at epoch `a`, m1 goes to user u, m2 to all, m3 to user v. A stream of u
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position
@@ -77,6 +79,9 @@ class Receiver(Protocol):
     def obey(self, command: Disconnect) -> None:
         """Carry out a command."""
 
+    def hear(self, words: bytes) -> None:
+        """Take what a node told, this one or another."""
+
     def lost(self, first: int, last: int) -> None:
         """Take note, between two delivers, that of the sequences `first` to `last` some are missing here, for good."""
 
@@ -90,6 +95,9 @@ class BrokerProblem(Exception):
 
 class Broker(ABC):
     """A broker as one node sees it. All methods are called on the node's event loop."""
+
+    alone: ClassVar[bool] = False
+    """Whether there can be no other node."""
 
     epoch: str
 
@@ -123,6 +131,10 @@ class Broker(ABC):
     @abstractmethod
     async def announce(self, command: Disconnect) -> None:
         """Tell every node. Raises Unavailable."""
+
+    @abstractmethod
+    async def tell(self, words: bytes) -> None:
+        """Tell every node, of whom some may not hear it: at most a MiB. Raises Unavailable."""
 
     @abstractmethod
     def health(self) -> Health:

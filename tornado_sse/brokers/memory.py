@@ -22,6 +22,8 @@ class MemoryBroker(Broker):
     message.
     """
 
+    alone = True
+
     def __init__(
         self,
         history: History,
@@ -89,6 +91,11 @@ class MemoryBroker(Broker):
         """Carry it out here: there is no other node."""
         if self._receiver:
             self._receiver.obey(command)
+
+    async def tell(self, words: bytes) -> None:
+        """Hear it: there is no other node."""
+        if self._receiver:
+            self._receiver.hear(words)
 
     def health(self) -> Health:
         """Memory is always up."""

@@ -146,12 +146,12 @@ class ConnectHandler(SessionHandler):
             raise TooManyStreams(Rejection.ADDRESS)
 
     def _to_be_replaced(self, user: str) -> Stream | None:
-        streams = self.server.registry.hub.users.get(user)
-        if not self.server.caps.user_full(len(streams)):
+        streams, census = self.server.registry.hub.users.get(user), self.server.census
+        if not self.server.caps.user_full(len(streams) + census.elsewhere(user)):
             return None
         if self.server.caps.user_policy is UserCapPolicy.REJECT:
             raise TooManyStreams(Rejection.USER)
-        return next(iter(streams))
+        return None if census.replace(user, len(streams)) else next(iter(streams))
 
     def _last_event_id(self) -> str:
         headers = self.request.headers

@@ -6,7 +6,7 @@ it joins the stream, takes its subscriptions, and fetches what was missed, befor
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import Any
@@ -60,6 +60,7 @@ class NatsBroker(Broker):
         self._stats = stats
         self._name = secrets.token_hex(8)
         self._feed: Feed  # made at the start
+        self._hear: Callable[[bytes], None]  # same
         self._session: Session | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,6 +68,7 @@ class NatsBroker(Broker):
 
     async def start(self, receiver: Receiver) -> None:
         """Connect and join the stream, or make it."""
+        self._hear = receiver.hear
         self._feed = Feed(receiver, self._suspect)
         for name in SHARED_SUBJECTS:
             self._feed.interests[name] = Interest(count=1)
@@ -92,6 +94,12 @@ class NatsBroker(Broker):
     async def announce(self, command: Disconnect) -> None:
         """Send it the way of messages, so that it comes behind those published before."""
         await self._send([codec.encode_command(command)])
+
+    async def tell(self, words: bytes) -> None:
+        """Send it past the stream, so that it takes neither room nor a sequence."""
+        link = self._connected().link
+        async with link.in_time():
+            await link.send(self._layout.nodes, words, None)
 
     async def subscribe(self, topics: Sequence[Topic]) -> None:
         """Subscribe to what this node does not hear yet."""
@@ -162,7 +170,7 @@ class NatsBroker(Broker):
     async def _join(self) -> Session:
         """Begin a session: connect, subscribe, catch up. Raises Unavailable, BrokerProblem."""
         link = Link(self._probe)
-        session = Session(link, self._layout, self._feed, self._scribe, self._name)
+        session = Session(link, self._layout, self._feed, self._scribe, name=self._name, hear=self._hear)
         try:
             await link.connect(self._servers.urls, **self._servers.options)
             info = await ensure_stream(link, session.reader, self._layout)

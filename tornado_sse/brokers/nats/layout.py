@@ -44,6 +44,11 @@ class Layout:
         """What the subjects of republished messages begin with."""
         return f"{self.name}.live."
 
+    @property
+    def nodes(self) -> str:
+        """Subject of what nodes tell each other, past the stream."""
+        return f"{self.name}.nodes"
+
     def config(self, epoch: str) -> dict[str, Any]:
         """Return the stream's configuration, as the JetStream API has it. Durations are in nanoseconds."""
         return {

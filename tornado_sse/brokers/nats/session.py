@@ -1,7 +1,7 @@
 """The time of one connection: subscriptions, what arrives by them, and the round trips that show it is whole."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class Session:
     """Brings what one connection carries into the feed.
 
-    `name` is the node's own, for its probes. `epoch` is set when the stream is known.
+    `name` is the node's own, for its probes; `hear` gets what nodes tell. `epoch` is set when the stream is known.
     """
 
-    def __init__(self, link: Link, wanted: Layout, feed: Feed, scribe: Scribe, name: str) -> None:
+    def __init__(  # noqa: PLR0913 - what a session is made of
+        self, link: Link, wanted: Layout, feed: Feed, scribe: Scribe, *, name: str, hear: Callable[[bytes], None]
+    ) -> None:
         self.link = link
         self.reader = Reader(link, wanted)
         self.now = Shared(self._ask_info)
@@ -37,6 +39,7 @@ class Session:
         self._layout = wanted
         self._feed = feed
         self._scribe = scribe
+        self._hear = hear
         self._probes = f"{codec.PROBE}.{name}"
         self._numbers = count()
         self._probe: tuple[bytes, asyncio.Future[int]] | None = None
@@ -64,8 +67,9 @@ class Session:
         return name in self._subscriptions and name not in self._feed.interests
 
     async def begin(self) -> None:
-        """Hear of probes."""
+        """Hear of probes, and what nodes tell each other."""
         await self.link.subscribe(self._layout.live + self._probes, Sink(self._probe_arrived))
+        await self.link.subscribe(self._layout.nodes, Sink(lambda message: self._hear(message.data)))
 
     async def run(self, interval: float) -> None:
         """Make sure, every so many seconds, that the connection is whole. Raises Unavailable when it is not."""

@@ -88,6 +88,13 @@ class RedisBroker(Broker):
         """Tell every node, as a message to a topic of its own."""
         await self._publish(codec.command_arguments(command))
 
+    async def tell(self, words: bytes) -> None:
+        """Publish it past the script, so that it is neither numbered nor kept."""
+        try:
+            await self._need().tell(words)
+        except FAULTS as fault:
+            raise _unavailable(fault) from fault
+
     async def subscribe(self, topics: Sequence[Topic]) -> None:
         """Take interest."""
         session = self._need()
@@ -240,6 +247,7 @@ class RedisBroker(Broker):
             self._engine,
             self._terms,
             live=self._live,
+            hear=self._receiver.hear,
             reached=self._reached,
             is_doubtful=self._is_doubtful,
             clock=self._clock,

@@ -59,7 +59,11 @@ class InDoubt(Exception):
 
 
 class Session:
-    """Use `open`. `live(data)` gets what comes in through the channel; `reached(sequence)`: up to there it all came."""
+    """Use `open`.
+
+    `live(data)` gets what comes in through the channel, `hear(words)` what nodes tell; `reached(sequence)`: up to there
+    it all came.
+    """
 
     def __init__(  # noqa: PLR0913 - what a session is made of
         self,
@@ -68,6 +72,7 @@ class Session:
         terms: Terms,
         *,
         live: Callable[[bytes], None],
+        hear: Callable[[bytes], None],
         reached: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
@@ -75,12 +80,14 @@ class Session:
         self._address = address
         self._terms = terms
         self._live = live
+        self._hear = hear
         self._reached = reached
         self._clock = clock
         self._calls: Link
         self._feed: Link
         self._links: list[Link] = []
         self._doubt: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._nodes_channel = f"{terms.prefix}:nodes"
         self._probe_channel = self._key("probe", secrets.token_hex(8))
         self._echo = b""
         self._echoed = asyncio.Event()
@@ -93,12 +100,13 @@ class Session:
         terms: Terms,
         *,
         live: Callable[[bytes], None],
+        hear: Callable[[bytes], None],
         reached: Callable[[int], None],
         is_doubtful: Callable[["Hub"], bool],
         clock: Callable[[], float],
     ) -> "Session":
         """Connect and attach; end the epoch if it is doubtful. Raises RedisError, OSError, TimeoutError, InDoubt."""
-        session = cls(engine, await engine.locate(), terms, live=live, reached=reached, clock=clock)
+        session = cls(engine, await engine.locate(), terms, live=live, hear=hear, reached=reached, clock=clock)
         try:
             async with asyncio.timeout(terms.probe):
                 await session._attach(is_doubtful)
@@ -137,6 +145,10 @@ class Session:
         """Run publish.lua. Raises RedisError."""
         answer: Sequence[bytes | int] = await self._calls.call("EVALSHA", PUBLISH.sha, 1, self._terms.prefix, *words)
         return answer
+
+    async def tell(self, words: bytes) -> None:
+        """Send nodes a word past history. Raises RedisError."""
+        await self._calls.call("PUBLISH", self._nodes_channel, words)
 
     async def replay(self, names: Sequence[str], after: int) -> Replayed:
         """Run replay.lua. Raises RedisError."""
@@ -183,7 +195,7 @@ class Session:
         other = await self._hub(self._feed)
         if other.epoch != self.hub.epoch:
             raise InDoubt("the two links lead to different masters")
-        await self._feed.tell("SUBSCRIBE", self._probe_channel)
+        await self._feed.tell("SUBSCRIBE", self._probe_channel, self._nodes_channel)
         await self._round_trip()
 
     async def _link(self) -> Link:
@@ -213,6 +225,8 @@ class Session:
         if channel == self._probe_channel.encode():
             if data == self._echo:
                 self._echoed.set()
+        elif channel == self._nodes_channel.encode():
+            self._hear(data)
         else:
             self._live(data)
 
