@@ -5,7 +5,7 @@ import asyncio
 from broker_support import CHANNEL, EVERY_BROKER, HISTORY, OTHER, SESSION, USER, Cluster, Run, draft, positions
 from support import sequences
 from tornado_sse.brokers.base import Past, Published
-from tornado_sse.topic import ALL
+from tornado_sse.topic import ALL, Topic
 
 pytestmark = EVERY_BROKER
 
@@ -123,5 +123,27 @@ def test_a_message_past_its_own_time_is_neither_replayed_nor_missed(run: Run) ->
         await cluster.backend.pass_time(3)
         past = await node.broker.replay([USER], 0)
         assert (sequences(past.messages), past.lost) == (positions(published)[2:], 0)
+
+    run(scenario)
+
+
+def test_who_asks_at_the_same_time_gets_what_each_missed(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = await cluster.node()
+        targets: list[Topic | tuple[Topic, ...]] = [USER, CHANNEL, OTHER, ALL, (USER, CHANNEL)]
+        published = await node.publish(*targets * 3)
+        numbers = positions(published)
+        first, (user, channel, other, everybody, both) = numbers[0], (numbers[start::5] for start in range(5))
+        heard = {
+            (USER,): [*user, *both],
+            (CHANNEL, ALL): [*channel, *everybody, *both],
+            (OTHER,): other,
+            (SESSION,): [],
+        }
+        questions = [(topics, after) for topics in heard for after in (first - 1, first, numbers[7], numbers[-1])]
+        pasts = await asyncio.gather(*(node.broker.replay(topics, after) for topics, after in questions))
+        for (topics, after), past in zip(questions, pasts, strict=True):
+            assert sequences(past.messages) == sorted(number for number in heard[topics] if number > after)
+            assert (past.upto >= numbers[-1], past.lost) == (True, 0)
 
     run(scenario)

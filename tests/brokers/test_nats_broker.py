@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,6 +15,7 @@ from outage_support import until
 from support import sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import BrokerProblem
+from tornado_sse.brokers.nats import resumes
 from tornado_sse.brokers.nats.broker import NatsBroker
 from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.reader import Kept
@@ -206,15 +207,39 @@ def test_a_replay_across_two_sessions_is_not_trusted() -> None:
         assert session
         read = session.reader.subjects
 
-        async def read_and_lose(names: Sequence[str], after: int) -> list[Kept]:
+        async def read_and_lose(wanted: Mapping[str, int], upto: int) -> dict[str, Kept]:
             broker._session = None
-            return await read(names, after)
+            return await read(wanted, upto)
 
         session.reader.subjects = read_and_lose  # type: ignore[method-assign]
         with pytest.raises(Unavailable, match="meanwhile"):
             await broker.replay([USER], 0)
         broker._suspect()  # nobody is there to hear it
         broker._session = session
+
+    play(scenario)
+
+
+def test_who_missed_very_much_asks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumes, "FAR", 5)
+
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        numbers = positions(await node.publish(*[USER] * 10))
+        broker = node.broker
+        assert isinstance(broker, NatsBroker)
+        assert broker._session
+        reader, asked = broker._session.reader, []
+        read = reader.subjects
+
+        async def note(wanted: Mapping[str, int], upto: int) -> dict[str, Kept]:
+            asked.append(min(wanted.values()))
+            return await read(wanted, upto)
+
+        reader.subjects = note  # type: ignore[method-assign]
+        pasts = await asyncio.gather(*(broker.replay([USER], after) for after in (0, numbers[-3], numbers[-2])))
+        assert [sequences(past.messages) for past in pasts] == [numbers, numbers[-2:], numbers[-1:]]
+        assert sorted(asked) == [0, numbers[-3]]
 
     play(scenario)
 

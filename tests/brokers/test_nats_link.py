@@ -157,7 +157,7 @@ def test_a_stream_that_is_not_there_is_gone() -> None:
         await link.connect([shared_server().url])
         try:
             with pytest.raises(Unavailable, match="the stream is gone"):
-                await Reader(link, Layout("none", size=1, ttl=1, max_bytes=1, window=1)).present()
+                await Reader(link, Layout("none", size=1, ttl=1, max_bytes=1, window=1), anchor="a").present()
         finally:
             await link.close()
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from nats.aio.msg import Msg
@@ -11,19 +11,34 @@ from nats.aio.msg import Msg
 from tornado_sse.brokers.nats import reader as module
 from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.link import Link, Reply
-from tornado_sse.brokers.nats.reader import Reader
+from tornado_sse.brokers.nats.reader import Kept, Reader
 from tornado_sse.errors import Unavailable
 
 Batch = tuple[list[int], int]
 """Sequences found, and how many more there are."""
 
+Newest = tuple[list[int], int, int | None]
+"""The same for newest messages, and up to where who answers has everything."""
+
+UPTO = 20
+"""Up to where a subject is wanted."""
+
 
 class FakeLink(Link):
-    """Answers each read with the next of `batches`, and each question with the next of `answers`."""
+    """Answers each read with the next of `batches`, and each question with the next of `answers`.
 
-    def __init__(self, batches: list[Batch] | None = None, answers: list[dict[str, Any]] | None = None) -> None:
+    Those for the newest messages are answered with the next of `newest`, or, if None, with what `batches` have.
+    """
+
+    def __init__(
+        self,
+        batches: list[Batch] | None = None,
+        answers: list[dict[str, Any]] | None = None,
+        newest: list[Newest] | None = None,
+    ) -> None:
         self.batches = batches or []
         self.asked = answers or []
+        self.newest = newest or [([number for found, _ in self.batches for number in found][-1:], 0, UPTO)]
         self.requests: list[Any] = []
         self.status = ""
 
@@ -37,8 +52,13 @@ class FakeLink(Link):
 
     async def send_json(self, subject: str, body: object, reply: str) -> None:  # noqa: ARG002 - same
         self.requests.append(body)
-        found, more = self.batches.pop(0)
-        end = {"Status": self.status or ("204" if found else "404"), "Nats-Num-Pending": str(more)}
+        end: dict[str, str] = {}
+        if "multi_last" in cast("dict[str, Any]", body):
+            found, more, upto = self.newest.pop(0)
+            end |= {"Nats-UpTo-Sequence": str(upto)} if upto else {}
+        else:
+            found, more = self.batches.pop(0)
+        end |= {"Status": self.status or ("204" if found else "404"), "Nats-Num-Pending": str(more)}
         for headers in [
             *({"Nats-Subject": "p.m.x", "Nats-Sequence": str(n), "Nats-Time-Stamp": ""} for n in found),
             end,
@@ -57,7 +77,7 @@ def layout(replicas: int = 1) -> Layout:
 
 def play(link: FakeLink, read: Callable[[Reader], Awaitable[Any]], replicas: int = 1) -> Any:
     async def run() -> Any:
-        return await read(Reader(link, layout(replicas)))
+        return await read(Reader(link, layout(replicas), anchor="a"))
 
     return asyncio.run(run())
 
@@ -67,7 +87,7 @@ async def everything(reader: Reader) -> list[list[int]]:
 
 
 async def one_subject(reader: Reader) -> tuple[list[int], int]:
-    (kept,) = await reader.subjects(["x"], 10)
+    kept = (await reader.subjects({"x": 10}, UPTO)).get("x", Kept([], 0))
     return [one.sequence for one in kept.messages], kept.lost
 
 
@@ -113,11 +133,56 @@ def test_of_a_subject_that_may_have_been_discarded_it_tells(batches: list[Batch]
     assert play(FakeLink(batches), one_subject) == (found, lost)
 
 
-def test_the_leader_says_whether_a_replica_told_all() -> None:
-    link = FakeLink([([], 0), ([11], 0)], [{"message": {}}, {"error": {}}])
-    assert play(link, one_subject, replicas=3) == ([11], 0)
-    link = FakeLink([([11], 0), ([12], 0)], [{"message": {}}, {"error": {}}])
+def test_what_has_nothing_new_is_not_read() -> None:
+    link = FakeLink(newest=[([10], 0, UPTO)])
+    assert play(link, one_subject, replicas=3) == ([], 0)
+    assert [list(request) for request in link.requests] == [["multi_last", "seq", "batch"]]
+
+
+def test_who_answers_from_behind_is_asked_again() -> None:
+    link = FakeLink([([11, 12], 0)], newest=[([], 0, 5), ([12], 0, UPTO)])
     assert play(link, one_subject, replicas=3) == ([11, 12], 0)
+    link = FakeLink([([], 0), ([11], 0), ([12], 0)], newest=[([12], 0, UPTO)])
+    assert play(link, one_subject, replicas=3) == ([11, 12], 0)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        FakeLink(newest=[([], 0, 5)] * (module.PATIENCE + 1)),
+        FakeLink([([], 0)] * (module.PATIENCE + 1), newest=[([12], 0, UPTO)]),
+    ],
+)
+def test_nor_that_for_ever(link: FakeLink) -> None:
+    with pytest.raises(Unavailable, match="behind"):
+        play(link, one_subject, replicas=3)
+
+
+def test_newest_messages_may_come_in_parts() -> None:
+    async def two(reader: Reader) -> list[int]:
+        return [one.sequence for one in (await reader.subjects({"x": 10}, UPTO))["x"].messages]
+
+    link = FakeLink([([11, 14], 0)], newest=[([12], 1, UPTO), ([14], 0, UPTO)])
+    assert play(link, two) == [11, 14]
+    assert [request.get("seq") for request in link.requests] == [11, 13, 11]
+
+
+def test_very_many_subjects_are_several_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SUBJECTS", 2)
+    link = FakeLink(newest=[([], 0, UPTO)] * 3)
+    assert play(link, lambda reader: reader.subjects({str(number): 10 for number in range(5)}, UPTO)) == {}
+    assert [request["multi_last"] for request in link.requests] == [
+        ["p.m.0", "p.m.1", "p.m.a"],
+        ["p.m.2", "p.m.3", "p.m.a"],
+        ["p.m.4", "p.m.a"],
+    ]
+
+
+def test_where_nothing_is_found_at_all_the_leader_says_whether_there_is() -> None:
+    link = FakeLink([([11], 0)], [{"message": {}}, {"error": {}}], newest=[([], 0, None), ([11], 0, UPTO)])
+    assert play(link, one_subject, replicas=3) == ([11], 0)
+    assert play(FakeLink(answers=[{"error": {}}], newest=[([], 0, None)]), one_subject, replicas=3) == ([], 0)
+    assert play(FakeLink(newest=[([], 0, None)]), one_subject) == ([], 0)
 
 
 def test_another_status_is_no_answer() -> None:

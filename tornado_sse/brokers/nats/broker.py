@@ -8,7 +8,6 @@ import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -19,13 +18,13 @@ from tornado_sse.brokers.nats.codec import Parcel
 from tornado_sse.brokers.nats.feed import Feed, Interest
 from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.link import Link, read_answer
-from tornado_sse.brokers.nats.reader import Info, Kept
+from tornado_sse.brokers.nats.reader import Info
 from tornado_sse.brokers.nats.scribe import Scribe
 from tornado_sse.brokers.nats.session import Session
 from tornado_sse.brokers.nats.setup import ensure_stream, renew_epoch
 from tornado_sse.errors import Unavailable
 from tornado_sse.log import logger
-from tornado_sse.message import Draft, Message
+from tornado_sse.message import Draft
 from tornado_sse.position import Position
 from tornado_sse.stats import Stats
 from tornado_sse.topic import ALL, Topic
@@ -126,18 +125,16 @@ class NatsBroker(Broker):
             self._spawn(self._session.leave(gone))
 
     async def replay(self, topics: Sequence[Topic], after: int | None) -> Past:
-        """Ask for the present sequence, read the topics, then ask how far the stream has forgotten."""
+        """Ask for the present sequence, and if that is above `after` for what was missed."""
         session = self._connected()
         upto = (await session.now()).last
         self._feed.count_from(map(codec.interest_of, topics), upto)
         if after is None or after >= upto:
             return Past((), upto, 0)
-        kept = await session.reader.subjects([*map(codec.subject_of, topics), codec.MANY], after)
-        first = (await session.now()).first
+        past = await session.resumes.past(topics, after, upto)
         if session is not self._session:
             raise Unavailable("the connection to NATS ended meanwhile")
-        lost = min(upto, max(first - 1, *(one.lost for one in kept)))
-        return Past(self._messages(kept, set(topics), upto), upto, lost if lost > after else 0)
+        return past
 
     def health(self) -> Health:
         """Up is who is connected, and whose last round trip was answered."""
@@ -146,7 +143,7 @@ class NatsBroker(Broker):
             return Health(up=False)
         return Health(up=True, lag=0 if self._feed.is_live else max(0, session.last_seen - self._feed.reached))
 
-    # Publishing and reading
+    # Publishing
 
     async def _send(self, parcels: Sequence[Parcel]) -> list[dict[str, Any]]:
         """Send the parcels and return their acknowledgements in the same order."""
@@ -159,11 +156,6 @@ class NatsBroker(Broker):
                     subject = self._layout.stored + parcel.subject
                     await link.send(subject, parcel.payload, parcel.headers, f"{reply.subject}.{number}")
             return _acks(await link.within(reply.future))
-
-    def _messages(self, kept: Sequence[Kept], topics: set[Topic], upto: int) -> list[Message]:
-        every = merge(*(one.messages for one in kept), key=lambda stored: stored.sequence)
-        found = (self._scribe.kept(self.epoch, stored) for stored in every if stored.sequence <= upto)
-        return [message for message in found if message and not topics.isdisjoint(message.topics)]
 
     # Sessions
 

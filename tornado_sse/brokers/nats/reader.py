@@ -4,7 +4,7 @@ What was read of a subject is held against the bound of messages kept for each: 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
@@ -16,6 +16,9 @@ from tornado_sse.errors import Unavailable
 
 BATCH = 500
 """Messages asked for at once when all subjects are read."""
+
+SUBJECTS = 500
+"""Subjects in one question for the newest: NATS answers for 1,024 at most, in a request of a MiB."""
 
 PATIENCE = 40
 """How often a replica that is behind is asked again for messages that are there."""
@@ -56,12 +59,24 @@ class Kept(NamedTuple):
     lost: int
 
 
-class Reader:
-    """Reads the stream over one connection."""
+class Batch(NamedTuple):
+    """An answer: messages, and how many more there are.
 
-    def __init__(self, link: Link, layout: Layout) -> None:
+    `upto` is how far the server is that gave it, if the question was for newest messages and there was any.
+    """
+
+    messages: list[Stored]
+    more: int
+    upto: int | None
+
+
+class Reader:
+    """Reads the stream over one connection. `anchor` is a subject that nearly always has a message."""
+
+    def __init__(self, link: Link, layout: Layout, *, anchor: str) -> None:
         self._link = link
         self._layout = layout
+        self._anchor = anchor
 
     async def info(self) -> Info | None:
         """Ask the stream's leader how it stands; None: there is no such stream. Raises Unavailable."""
@@ -85,7 +100,7 @@ class Reader:
         """Read all subjects in batches, none empty, `after < sequence <= upto`. Raises Unavailable."""
         patience = PATIENCE if self._layout.replicas > 1 else 0
         while after < upto:
-            ((found, _),) = await self._read([{"seq": after + 1, "batch": BATCH}])
+            ((found, _, _),) = await self._read([{"seq": after + 1, "batch": BATCH}])
             if batch := [one for one in found if one.sequence <= upto]:
                 yield batch
                 after = batch[-1].sequence
@@ -95,39 +110,65 @@ class Reader:
             else:
                 return
 
-    async def subjects(self, names: Sequence[str], after: int) -> list[Kept]:
-        """Read each of the subjects above a sequence. Raises Unavailable.
+    async def subjects(self, wanted: Mapping[str, int], upto: int) -> dict[str, Kept]:
+        """Read subjects, each above its sequence and all up to `upto`, where there is anything. Raises Unavailable.
 
         A batch is read between two writes, so what it holds was kept at one moment.
         """
-        kept = {name: Kept([], 0) for name in names}
-        seen = dict.fromkeys(names, after)
+        newest = await self._newest(wanted, upto)
+        seen = {name: after for name, after in wanted.items() if newest.get(name, 0) > after}
+        kept = {name: Kept([], 0) for name in seen}
+        patience = iter(range(PATIENCE))
         while seen:
             requests = [
                 {"seq": last + 1, "next_by_subj": self._layout.stored + name, "batch": self._layout.kept + 1}
                 for name, last in seen.items()
             ]
-            ends = {}
-            for name, (batch, more) in zip(list(seen), await self._read(requests), strict=True):
+            found = dict(zip(seen, await self._read(requests), strict=True))
+            for name, (batch, more, _) in found.items():
                 kept[name] = _add(kept[name], batch, is_full=len(batch) + more >= self._layout.kept)
                 seen[name] = batch[-1].sequence if batch else seen[name]
-                if not more:
-                    ends[name] = seen[name]
-            for name in ends.keys() - await self._unread(ends):
-                del seen[name]
-        return list(kept.values())
+            seen = {name: last for name, last in seen.items() if found[name].more or last < newest[name]}
+            if any(not found[name].more for name in seen):
+                await _wait_for_replica(patience)
+        return kept
 
-    async def _unread(self, ends: Mapping[str, int]) -> set[str]:
-        """Ask the leader, who alone knows the newest messages, where a replica may have answered that is behind."""
+    async def _newest(self, wanted: Mapping[str, int], upto: int) -> dict[str, int]:
+        """Return the newest sequence of each subject, where it is above the lowest wanted. Raises Unavailable."""
+        names, first = list(wanted), min(wanted.values()) + 1
+        parts = (names[start : start + SUBJECTS] for start in range(0, len(names), SUBJECTS))
+        found = await asyncio.gather(*(self._newest_from(part, first, upto) for part in parts))
+        return {name: sequence for part in found for name, sequence in part.items()}
+
+    async def _newest_from(self, names: Sequence[str], first: int, upto: int) -> dict[str, int]:
+        """Ask one question for all, until somebody answers who has everything up to `upto`, as answers say."""
+        subjects = [self._layout.stored + name for name in (*names, self._anchor)]
+        newest: dict[str, int] = {}
+        patience = iter(range(PATIENCE))
+        while True:
+            request = {"multi_last": subjects, "seq": first, "batch": len(subjects)}
+            ((found, more, known),) = await self._read([request])
+            if known is None and await self._has_nothing(names, first):
+                return newest
+            if known is None or known < upto:
+                await _wait_for_replica(patience)
+                continue
+            newest |= {one.subject: one.sequence for one in found}
+            if not more:
+                return newest
+            first = found[-1].sequence + 1
+
+    async def _has_nothing(self, names: Sequence[str], first: int) -> bool:
+        """Ask the leader, where a replica without any message of the subjects can't say how far it is."""
         if self._layout.replicas == 1:
-            return set()
+            return True
         subject = f"$JS.API.STREAM.MSG.GET.{self._layout.name}"
-        requests = [{"seq": end + 1, "next_by_subj": self._layout.stored + name} for name, end in ends.items()]
+        requests = [{"seq": first, "next_by_subj": self._layout.stored + name} for name in names]
         answers = await asyncio.gather(*(self._link.ask(subject, request) for request in requests))
-        return {name for name, answer in zip(ends, answers, strict=True) if "message" in answer}
+        return not any("message" in answer for answer in answers)
 
-    async def _read(self, requests: Sequence[dict[str, Any]]) -> list[tuple[list[Stored], int]]:
-        """Put all requests at once; return what each found, and how much more there is."""
+    async def _read(self, requests: Sequence[dict[str, Any]]) -> list[Batch]:
+        """Put all requests at once; return what each found."""
         open_requests = len(requests)
 
         def is_all(messages: list[Msg]) -> bool:
@@ -143,12 +184,14 @@ class Reader:
             messages = await self._link.within(reply.future)
         return [self._batch(messages, f"{reply.subject}.{number}") for number in range(len(requests))]
 
-    def _batch(self, messages: Sequence[Msg], subject: str) -> tuple[list[Stored], int]:
+    def _batch(self, messages: Sequence[Msg], subject: str) -> Batch:
         *found, end = (message for message in messages if message.subject == subject)
         headers = end.headers or {}
         if headers[STATUS] not in ("204", "404"):
             raise Unavailable(f"NATS: {headers[STATUS]} {headers.get('Description', '')}")
-        return [self._stored(message) for message in found], int(headers.get("Nats-Num-Pending", "0"))
+        upto = headers.get("Nats-UpTo-Sequence")
+        more = int(headers.get("Nats-Num-Pending", "0"))
+        return Batch([self._stored(message) for message in found], more, None if upto is None else int(upto))
 
     def _stored(self, message: Msg) -> Stored:
         headers = message.headers or {}
@@ -160,6 +203,12 @@ def _add(kept: Kept, batch: list[Stored], *, is_full: bool) -> Kept:
     """Add a batch of a subject. Where there are as many messages as are kept, older ones may have been discarded."""
     lost = batch[0].sequence - 1 if batch and is_full else kept.lost
     return Kept(kept.messages + batch, lost)
+
+
+async def _wait_for_replica(patience: Iterator[int]) -> None:
+    if next(patience, None) is None:
+        raise Unavailable("NATS: a replica is behind")
+    await asyncio.sleep(PAUSE)
 
 
 def _is_status(message: Msg) -> bool:

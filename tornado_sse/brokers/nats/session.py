@@ -14,6 +14,7 @@ from tornado_sse.brokers.nats.feed import Arrival, Feed
 from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.link import Link, Sink
 from tornado_sse.brokers.nats.reader import Info, Reader, Stored
+from tornado_sse.brokers.nats.resumes import Resumes
 from tornado_sse.brokers.nats.scribe import Scribe
 from tornado_sse.brokers.nats.shared import Shared
 from tornado_sse.errors import Unavailable
@@ -32,8 +33,6 @@ class Session:
         self, link: Link, wanted: Layout, feed: Feed, scribe: Scribe, *, name: str, hear: Callable[[bytes], None]
     ) -> None:
         self.link = link
-        self.reader = Reader(link, wanted)
-        self.now = Shared(self._ask_info)
         self.epoch = ""
         self.last_seen = 0
         self._layout = wanted
@@ -41,6 +40,9 @@ class Session:
         self._scribe = scribe
         self._hear = hear
         self._probes = f"{codec.PROBE}.{name}"
+        self.reader = Reader(link, wanted, anchor=self._probes)
+        self.now = Shared(self._ask_info)
+        self.resumes = Resumes(self.now, self.reader, lambda stored: scribe.kept(self.epoch, stored))
         self._numbers = count()
         self._probe: tuple[bytes, asyncio.Future[int]] | None = None
         self._leader: str | None = None
