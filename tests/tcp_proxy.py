@@ -1,6 +1,7 @@
 """A TCP proxy that fails on demand: it passes bytes on, stalls (a black hole that does not close), or cuts."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -67,10 +68,10 @@ class TcpProxy:
 
 
 @asynccontextmanager
-async def tcp_proxy(target: int) -> AsyncIterator[TcpProxy]:
-    """Run a proxy to the port."""
+async def tcp_proxy(target: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[TcpProxy]:
+    """Run a proxy to the port, which ends TLS if there is a context for that."""
     proxy = TcpProxy(target)
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

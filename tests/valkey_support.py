@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -130,7 +131,7 @@ def make_terms(*, size: int = 20, window: float = 30.0, topics: int = 1000, prob
 
 
 def redis_broker(url: str, terms: Terms, stats: Stats | None = None) -> RedisBroker:
-    engine = Engine(url, patience=terms.probe, login={}, tls={})
+    engine = Engine(url, patience=terms.probe, login={}, tls=ssl.create_default_context())
     return RedisBroker(engine, terms, stats=stats or Stats(), clock=time.monotonic)
 
 

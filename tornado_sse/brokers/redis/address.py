@@ -1,10 +1,11 @@
 """Where the engine is: at an address, or where Sentinels say that the master is."""
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import Connection, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -15,22 +16,32 @@ DEFAULT_PORT = 6379
 Address = tuple[str, int]
 
 
+class _TlsConnection(SSLConnection):
+    """A connection by a TLS context of ours. redis-py's own trusts the usual authorities beside the one it is told."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:  # noqa: ANN401 - handed to redis-py
+        super().__init__(**options)
+        self.ssl_context.context = tls
+
+
 class Engine:
     """An engine by its URL, one that the settings allow.
 
-    `login` and `tls` are keyword arguments of redis-py's connections: `login` for those to servers, `tls` also for
-    those to Sentinels. `patience` is in seconds, for connecting and for what a Sentinel is asked.
+    `login` has keyword arguments of redis-py's connections to servers; `tls` is for those, and those to Sentinels, if
+    the URL wants it. `patience` is in seconds, for connecting and for what a Sentinel is asked.
     """
 
-    def __init__(self, url: str, *, patience: float, login: Mapping[str, Any], tls: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, *, patience: float, login: Mapping[str, Any], tls: ssl.SSLContext) -> None:
         parts = urlsplit(url)
         sentinels = parts.scheme.endswith("+sentinel")
         default = SENTINEL_PORT if sentinels else DEFAULT_PORT
         self._addresses = [_address(host, default) for host in parts.netloc.split(",")]
         path = [unquote(part) for part in parts.path.split("/")[1:]]
         self._master = path.pop(0) if sentinels else ""
-        self._class = SSLConnection if parts.scheme.startswith("rediss") else Connection
-        common = {**tls, "socket_connect_timeout": patience, "retry": Retry(NoBackoff(), 0)}
+        is_tls = parts.scheme.startswith("rediss")
+        self._class: type[Connection] = _TlsConnection if is_tls else Connection
+        common = {"socket_connect_timeout": patience, "retry": Retry(NoBackoff(), 0), "protocol": 2}
+        common |= {"tls": tls} if is_tls else {}
         self._options = {**login, **common, "db": int("".join(path) or 0), "socket_timeout": None}
         self._sentinel = self._sentinels({**common, "socket_timeout": patience}) if sentinels else None
 
@@ -44,7 +55,7 @@ class Engine:
     async def connect(self, address: Address) -> Connection:
         """Connect. Raises RedisError, OSError."""
         host, port = address
-        connection = self._class(host=host, port=port, protocol=2, **self._options)
+        connection = self._class(host=host, port=port, **self._options)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
@@ -58,9 +69,12 @@ class Engine:
             await self._sentinel.aclose()
 
     def _sentinels(self, options: dict[str, Any]) -> Sentinel:
-        if self._class is SSLConnection:
-            options["ssl"] = True
-        return Sentinel(self._addresses, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        sentinel = Sentinel([])  # type: ignore[no-untyped-call]
+        sentinel.sentinels = [
+            Redis.from_pool(ConnectionPool(connection_class=self._class, host=host, port=port, **options))
+            for host, port in self._addresses
+        ]
+        return sentinel
 
 
 def _address(text: str, default: int) -> Address:

@@ -7,13 +7,6 @@ from tornado_sse.config import Settings
 
 def engine(settings: Settings) -> Engine:
     """Read the settings. Raises OSError (also ssl.SSLError) for files that can't be used."""
-    tls_context(settings)  # redis-py reads the files when it connects: too late to refuse them
     password = settings.broker_password
     login = {"username": settings.broker_user, "password": password.get_secret_value() if password else None}
-    files = {
-        "ssl_ca_certs": settings.broker_ca,
-        "ssl_certfile": settings.broker_cert,
-        "ssl_keyfile": settings.broker_key,
-    }
-    tls = {name: str(file) for name, file in files.items() if file}
-    return Engine(str(settings.broker), patience=settings.broker_probe, login=login, tls=tls)
+    return Engine(str(settings.broker), patience=settings.broker_probe, login=login, tls=tls_context(settings))
