@@ -126,8 +126,10 @@ async def valkey(*settings: str) -> AsyncIterator[Valkey]:
         yield server
 
 
-def make_terms(*, size: int = 20, window: float = 30.0, topics: int = 1000, probe: float = PROBE) -> Terms:
-    return Terms("sse", size, 300.0, window, topics, probe)
+def make_terms(
+    *, size: int = 20, window: float = 30.0, keys: int = 1000, topics: int = 1000, probe: float = PROBE
+) -> Terms:
+    return Terms("sse", size, 300.0, window, keys, topics, probe)
 
 
 def redis_broker(url: str, terms: Terms, stats: Stats | None = None) -> RedisBroker:

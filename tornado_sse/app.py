@@ -91,6 +91,7 @@ def _redis_broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
         size=settings.history_size,
         age=settings.history_ttl,
         window=settings.idempotency_window,
+        keys=settings.idempotency_keys,
         topics=TOPICS_REMEMBERED,
         probe=settings.broker_probe,
     )

@@ -65,6 +65,23 @@ def test_what_is_malformed_in_the_engine_is_counted_and_passed_over() -> None:
     play(scenario)
 
 
+def test_past_their_number_the_oldest_keys_are_forgotten_first() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node()
+
+        async def publish(*keys: str) -> list[bool]:
+            return [one.duplicate for one in await node.broker.publish([draft(USER, key=key) for key in keys])]
+
+        assert await publish("a", "b", "c", "a") == [False] * 3 + [True], "forgotten behind the batch"
+        assert await publish("b", "c") == [True, True]
+        assert await publish("a") == [False]
+        assert await publish("c", "a", "b") == [True, True, False]
+        assert len(await backend.server.client.keys("sse:key:*")) == 2
+        assert 0 < await backend.server.client.pttl("sse:keys") <= 30_000
+
+    play(scenario, make_terms(keys=2))
+
+
 def test_a_message_that_alone_can_not_be_kept_harms_no_other() -> None:
     async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
         node = await cluster.node(USER, OTHER)

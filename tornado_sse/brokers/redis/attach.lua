@@ -1,5 +1,6 @@
 -- Set the hub up, and make sure of its epoch: one step, run by every node on each connection that it will use.
--- KEYS: prefix.  ARGV: history size, history age (ms), idempotency window (ms), topics remembered, epoch to end or ''.
+-- KEYS: prefix.  ARGV: history size, history age (ms), idempotency window (ms), topics remembered, idempotency keys
+-- remembered, epoch to end or ''.
 -- Returns the epoch, the sequence that it began above, the sequence now, the epoch's age (ms), the time (ms),
 -- and the run id of this process.
 local hub, last = KEYS[1] .. ':hub', KEYS[1] .. ':last'
@@ -16,11 +17,11 @@ local replid = replication:match('master_replid:(%x+)')
 local unshifted = replication:match('master_replid2:(%x+)'):match('^0+$')
 local same = replid == state[6] or (run == state[5] and unshifted)
 
-if not epoch or not same or epoch == ARGV[5] then
+if not epoch or not same or epoch == ARGV[6] then
     sequence = sequence or (redis.call('ZREVRANGE', last, 0, 0, 'WITHSCORES')[2] or '0')
     epoch = redis.sha1hex(table.concat({epoch or '', run, replid, now, sequence}, ' ')):sub(1, 12)
     base, since = sequence, now
 end
 redis.call('HSET', hub, 'epoch', epoch, 'sequence', sequence, 'base', base, 'since', since, 'run', run, 'replid', replid,
-    'size', ARGV[1], 'age', ARGV[2], 'window', ARGV[3], 'topics', ARGV[4])
+    'size', ARGV[1], 'age', ARGV[2], 'window', ARGV[3], 'topics', ARGV[4], 'keys', ARGV[5])
 return {epoch, tonumber(base), tonumber(sequence), now - since, now, run}

@@ -2,8 +2,8 @@
 -- KEYS: prefix.  ARGV, for each message: idempotency key or '', '1' to keep it or '0', body, how many topics, the topics.
 -- Returns the epoch, the sequence now, and for each message its sequence, or the first position of a repeated key.
 local prefix = KEYS[1]
-local hub, last = prefix .. ':hub', prefix .. ':last'
-local state = redis.call('HMGET', hub, 'epoch', 'replid', 'size', 'age', 'window', 'topics', 'floor')
+local hub, last, keys = prefix .. ':hub', prefix .. ':last', prefix .. ':keys'
+local state = redis.call('HMGET', hub, 'epoch', 'replid', 'size', 'age', 'window', 'topics', 'floor', 'keys')
 local epoch, size, age, window, floor = state[1], state[3], tonumber(state[4]), state[5], state[7] or '0'
 if not epoch or redis.call('INFO', 'replication'):match('master_replid:(%x+)') ~= state[2] then
     return redis.error_reply('STALE the hub is to be attached to anew')
@@ -46,6 +46,8 @@ while ARGV[at] do
         end
         if key ~= '' and window ~= '0' then
             redis.call('SET', seen, epoch .. '-' .. sequence, 'PX', window)
+            redis.call('ZADD', keys, sequence, key)
+            redis.call('PEXPIRE', keys, window)
         end
     end
     results[#results + 1] = first or sequence
@@ -53,7 +55,15 @@ while ARGV[at] do
 end
 results[2] = sequence
 
-local surplus = redis.call('ZCARD', last) - tonumber(state[6])
+local surplus = redis.call('ZCARD', keys) - tonumber(state[8])
+if surplus > 0 then
+    local popped = redis.call('ZPOPMIN', keys, surplus)
+    for index = 1, #popped, 2 do
+        redis.call('DEL', prefix .. ':key:' .. popped[index])
+    end
+end
+
+surplus = redis.call('ZCARD', last) - tonumber(state[6])
 if surplus > 0 then
     local popped = redis.call('ZPOPMIN', last, surplus)
     redis.call('HSET', hub, 'floor', popped[#popped])

@@ -22,21 +22,22 @@ CHUNK = 500
 class Terms:
     """What all nodes of a hub have in common: `prefix` of keys and channels, and what is kept how long.
 
-    `size` messages of each topic, for `age` seconds; idempotency keys for `window` seconds (0: none); of `topics` the
-    newest sequence. `probe` is the seconds between two probes, and until one counts as failed.
+    `size` messages of each topic, for `age` seconds; idempotency keys for `window` seconds (0: none), the last `keys`;
+    of `topics` the newest sequence. `probe` is the seconds between two probes, and until one counts as failed.
     """
 
     prefix: str
     size: int
     age: float
     window: float
+    keys: int
     topics: int
     probe: float
 
     @property
-    def words(self) -> tuple[int, int, int, int]:
+    def words(self) -> tuple[int, ...]:
         """The terms as attach.lua takes them, times in milliseconds."""
-        return self.size, round(self.age * 1000), round(self.window * 1000), self.topics
+        return self.size, round(self.age * 1000), round(self.window * 1000), self.topics, self.keys
 
 
 @dataclass(frozen=True, slots=True)
