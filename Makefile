@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev ## Every test, with coverage
 chaos: $(VENV)/installed-dev ## Three minutes of kills, stalls and restarts under load: make chaos, or make chaos ARGS="--seed 1f"
 	PYTHONPATH=tests $(BIN)/python tests/integration/chaos.py $(ARGS)
 
-rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients
+rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rolling, or make rolling ARGS="--engine redis"
 	PYTHONPATH=tests $(BIN)/python tests/integration/rolling.py $(ARGS)
 
 lint: $(VENV)/installed-dev ## Lint and types

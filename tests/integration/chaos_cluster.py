@@ -15,13 +15,13 @@ from chaos_node import SOUND, ChaosNode
 from nats_support import NatsServer, nats_cluster
 from nginx_support import nginx
 from tcp_proxy import TcpProxy, tcp_proxy
+from valkey_support import valkey
 
 PATIENCE = 60.0
 """Seconds that the servers may take to agree again."""
 
 STREAM = "sse"
 SETTINGS = {
-    "broker_replicas": 3,
     "keepalive": 4,
     "retry": 1,
     "history_size": 100_000,
@@ -99,24 +99,33 @@ async def cluster(
     async with AsyncExitStack() as stack:
         servers = stack.enter_context(nats_cluster(3))
         links = [await _links(stack, servers) if stalling else [] for _ in range(nodes)]
-        running = [
-            ChaosNode(
-                f"node {number}",
-                folder / f"node-{number}.log",
-                {
-                    **SETTINGS,
-                    **settings,
-                    "broker": _urls([link.port for link in ours] or [one.port for one in servers]),
-                },
-                code,
-            )
-            for number, ours in enumerate(links)
-        ]
-        port = stack.enter_context(nginx([node.port for node in running]))
-        await stack.enter_async_context(_watching(running))
-        for node in running:
-            await node.ready()
+        urls = [_urls([link.port for link in ours] or [one.port for one in servers]) for ours in links]
+        settings = {"broker_replicas": 3, **settings}
+        port, running = await stack.enter_async_context(_behind_nginx(folder, urls, settings, code))
         yield Cluster(port, running, servers, links)
+
+
+@asynccontextmanager
+async def redis_cluster(folder: Path, *, nodes: int, settings: Mapping[str, object]) -> AsyncIterator[Cluster]:
+    """Run nodes on one Valkey server until the block ends."""
+    async with valkey() as server, _behind_nginx(folder, [server.url] * nodes, settings, SOUND) as (port, running):
+        yield Cluster(port, running, [], [])
+
+
+@asynccontextmanager
+async def _behind_nginx(
+    folder: Path, brokers: Sequence[str], settings: Mapping[str, object], code: Sequence[str]
+) -> AsyncIterator[tuple[int, list[ChaosNode]]]:
+    """Run a node for each broker, nginx before them; give nginx's port and the nodes."""
+    running = [
+        ChaosNode(f"node {number}", folder / f"node-{number}.log", {**SETTINGS, **settings, "broker": broker}, code)
+        for number, broker in enumerate(brokers)
+    ]
+    with nginx([node.port for node in running]) as port:
+        async with _watching(running):
+            for node in running:
+                await node.ready()
+            yield port, running
 
 
 async def _links(stack: AsyncExitStack, servers: Sequence[NatsServer]) -> list[TcpProxy]:

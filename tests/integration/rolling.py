@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chaos_play import write_details
-from rolling_run import LONG, Size, rolling
+from rolling_run import ENGINES, LONG, Size, rolling
 
 
 @click.command
@@ -19,11 +19,12 @@ from rolling_run import LONG, Size, rolling
 @click.option(
     "--drain", type=float, default=LONG.drain, show_default=True, help="Seconds for a node to let its streams go."
 )
-def main(seed: str, clients: int, rate: float, drain: float) -> None:
+@click.option("--engine", type=click.Choice(list(ENGINES)), default="nats", show_default=True)
+def main(seed: str, clients: int, rate: float, drain: float, engine: str) -> None:
     """Restart two nodes in turn under load, and hold what clients saw against what was sent."""
     folder = Path(tempfile.mkdtemp(prefix=f"rolling-{seed}-"))
-    result = asyncio.run(rolling(seed, Size(clients, rate, drain), folder))
-    click.echo(f"seed {seed}: {clients} clients, 2 nodes behind nginx, 3 NATS servers")
+    result = asyncio.run(rolling(seed, Size(clients, rate, drain), folder, engine))
+    click.echo(f"seed {seed}: {clients} clients, 2 nodes behind nginx, on {engine}")
     for line in result.summary():
         click.echo(line)
     write_details(folder, result.summary(), result.outcome.details())

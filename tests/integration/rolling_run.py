@@ -4,10 +4,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from chaos_client import Run
-from chaos_cluster import Cluster, cluster
+from chaos_cluster import Cluster, cluster, redis_cluster
 from chaos_history import Account, Opened
 from chaos_play import Outcome, play
 
@@ -29,6 +30,9 @@ class Size:
     rate: float
     drain: float
 
+
+ENGINES = {"nats": partial(cluster, stalling=False), "redis": redis_cluster}
+"""What the nodes share."""
 
 LONG = Size(clients=5000, rate=6, drain=60)
 SHORT = Size(clients=200, rate=60, drain=8)
@@ -108,11 +112,11 @@ async def _restart(nodes: Cluster, run: Run, restarts: list[Restart]) -> None:
     await asyncio.sleep(SETTLE)
 
 
-async def rolling(seed: str, size: Size, folder: Path) -> Rolling:
-    """Do it, in the folder."""
+async def rolling(seed: str, size: Size, folder: Path, engine: str = "nats") -> Rolling:
+    """Do it, in the folder, on one of ENGINES."""
     settings = {"drain_time": size.drain, "retry": RETRY, "keepalive": 15}
     restarts: list[Restart] = []
-    async with cluster(folder, nodes=2, settings=settings, stalling=False) as running:
+    async with ENGINES[engine](folder, nodes=2, settings=settings) as running:
         run = Run(running.port, asyncio.get_running_loop().time())
         outcome = await play(
             running,
