@@ -11,6 +11,7 @@
  *   request FILE CONNECTIONS SECONDS   Sends the request in FILE again and again, one at a time on each connection.
  *   receive MESSAGES SECONDS        Waits until every stream has had so many since it opened or was last asked, but no
  *                                   longer than that; somebody else publishes them. With 0 it waits the whole time.
+ *   port PORT                       Connects to another port from now on; open streams stay.
  *   close                           Closes the streams.
  *
  * Usage: load PORT
@@ -97,6 +98,8 @@ static void obey(char *line) {
         repeat(name, count, seconds);
     else if (sscanf(line, "receive %d %lf", &count, &seconds) == 2)
         receive(count, seconds);
+    else if (sscanf(line, "port %d", &port) == 1)
+        printf("{}\n");
     else if (!strcmp(line, "close"))
         close_streams();
     else {

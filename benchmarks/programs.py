@@ -49,7 +49,39 @@ def token(user: str, *scopes: str) -> str:
     return tokens.sign(SECRET, user=user, ttl=86400, now=time.time(), channels=["*"], scopes=scopes)
 
 
-class Server:
+class Program:
+    """A process, and what the kernel says of it."""
+
+    _process: "subprocess.Popen[bytes]"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far, user and system."""
+        return kernel.cpu(self.pid)
+
+    def pss(self) -> float:
+        """KiB of resident memory, shared pages in proportion."""
+        return kernel.pss(self.pid)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Run it until it can be used."""
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Server(Program):
     """A server that runs within a `with`. `flags` are for tornado_sse, beyond its defaults without a cap a user."""
 
     def __init__(
@@ -69,7 +101,7 @@ class Server:
         ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
         return [sys.executable, "-m", "tornado_sse", "serve", *ports, "--max-streams-per-user", "0", *flags]
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         environment = os.environ | {"TORNADO_SSE_JWT_SECRET": SECRET}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(self._command, cwd=HERE.parent, env=environment, stdout=log, stderr=log)
@@ -78,25 +110,6 @@ class Server:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{self.kind} does not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def cpu(self) -> float:
-        """Seconds of CPU used so far, user and system."""
-        return kernel.cpu(self.pid)
-
-    def pss(self) -> float:
-        """KiB of resident memory, shared pages in proportion."""
-        return kernel.pss(self.pid)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
 
 class Load:
@@ -118,13 +131,19 @@ class Load:
         self._process.kill()
         self._process.communicate()
 
-    def open(self, count: int, *, slow: int = 0, gzip: bool = False, topics: int = 0) -> dict[str, Any]:
+    def turn_to(self, server: Server) -> None:
+        """Connect to another server from now on; the streams stay where they are."""
+        self.tell(f"port {server.port}")
+
+    def open(
+        self, count: int, *, slow: int = 0, gzip: bool = False, topics: int = 0, user: str = "u"
+    ) -> dict[str, Any]:
         """Open streams, each of a user of its own, on one of `topics` channels each (0: none)."""
-        name = self._folder / "streams"
+        name = self._path("streams")
         with name.open("w") as file:
             for index in range(count):
                 query = f"?channel=c{index % topics}" if topics else ""
-                file.write(f"/sse/connect/s{index}{query} {token(f'u{index}')}\n")
+                file.write(f"/sse/connect/s{index}{query} {token(f'{user}{index}')}\n")
         answer = self.tell(f"open {name} {count} {slow} {'gzip' if gzip else 'identity'}")
         if answer["refused"]:
             raise SystemExit(f"{answer['refused']} of {count} streams did not open")
@@ -154,9 +173,12 @@ class Load:
         self.tell("close")
 
     def _file(self, name: str, text: str) -> Path:
-        path = self._folder / name
+        path = self._path(name)
         path.write_bytes(text.encode())
         return path
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}-{self._process.pid}"
 
     def tell(self, line: str) -> dict[str, Any]:
         """Say a line in the words of load.c; return its answer."""

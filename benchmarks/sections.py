@@ -11,6 +11,8 @@ from pathlib import Path
 
 from programs import FLOOR, LIMIT, OURS, Load, Server
 
+from brokers import brokers
+
 Figure = tuple[str, str, float]
 """What, of which server, how much."""
 
@@ -248,6 +250,6 @@ SECTIONS: dict[str, Section] = {
     section.__name__: section
     for section in (
         *(fanout, latency, memory, connects, batches, publish, unicast),
-        *(slow, gzip, growth, topics, health, processes),
+        *(slow, gzip, growth, topics, health, processes, brokers),
     )
 }

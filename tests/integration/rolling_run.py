@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,10 @@ class Size:
     drain: float
 
 
-ENGINES = {"nats": partial(cluster, stalling=False), "redis": redis_cluster}
+ENGINES: dict[str, Callable[..., AbstractAsyncContextManager[Cluster]]] = {
+    "nats": partial(cluster, stalling=False),
+    "redis": redis_cluster,
+}
 """What the nodes share."""
 
 LONG = Size(clients=5000, rate=6, drain=60)

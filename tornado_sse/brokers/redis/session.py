@@ -35,7 +35,7 @@ class Terms:
     probe: float
 
     @property
-    def words(self) -> tuple[int, ...]:
+    def words(self) -> tuple[int, int, int, int, int]:
         """The terms as attach.lua takes them, times in milliseconds."""
         return self.size, round(self.age * 1000), round(self.window * 1000), self.topics, self.keys
 
