@@ -89,6 +89,7 @@ IMPORTERS = [
     ("structlog", {"log"}),
     ("nats", {"brokers.nats.*"}),
     ("redis", {"brokers.redis.*"}),
+    ("hiredis", {"brokers.redis.link"}),
     ("pydantic", {"config", "values", "workers.*", "cli.serve"}),
     ("pydantic_settings", {"config"}),
     ("jwt", {"tokens", "keys", "jwks", "minting", "cli.*"}),

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -165,11 +165,21 @@ async def until_delivery_goes_on(nodes: Sequence[Witness], since: float) -> None
             await asyncio.sleep(0.02)
 
 
+async def acknowledged(node: Node) -> Published:
+    """Publish until it is a success, as a publisher would."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(Unavailable):
+                (last,) = await node.publish(USER)
+                return last
+            await asyncio.sleep(0.05)
+
+
 async def settle(nodes: Sequence[Witness], publishers: Publishers) -> None:
     """Publish for a moment more, then wait for the last message."""
     await asyncio.sleep(0.3)
     await publishers.stop()
-    (last,) = await nodes[0].publish(USER)
+    last = await acknowledged(nodes[0])
     for node in nodes:
         await node.until(lambda node=node: str(last.position) in node.runs[-1])  # type: ignore[misc]
 
