@@ -148,12 +148,12 @@ async def test_a_cap_that_replaces_ends_the_stream_on_the_node_that_has_it(make:
 @pytest.mark.gen_test(timeout=30)
 async def test_counts_are_known_again_after_an_outage(make: EngineFactory) -> None:
     async with two_nodes(make) as (engine, one, two):
-        engine.kill()
-        await until(lambda: not (one.server.ready or two.server.ready))
-        engine.start()
-        await until(lambda: one.server.ready and two.server.ready)
         for session in range(5):
             await one.opened(f"s{session}")
+        await until(lambda: two.server.census.elsewhere("u1") == 5)
+        engine.kill()
+        await until(lambda: two.server.census.elsewhere("u1") == 0)
+        engine.start()
         await until(lambda: two.server.census.elsewhere("u1") == 5)
 
 
