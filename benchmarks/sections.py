@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from programs import FLOOR, LIMIT, OURS, Load, Server
-
 from brokers import brokers
+from programs import FLOOR, LIMIT, OURS, Load, Server
 
 Figure = tuple[str, str, float]
 """What, of which server, how much."""
