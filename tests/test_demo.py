@@ -16,7 +16,8 @@ from tornado.web import Application
 
 from tornado_sse.app import EventServer
 from tornado_sse.config import Settings
-from tornado_sse.handlers.demo import WEB, demo_routes
+from tornado_sse.handlers.demo import demo_routes
+from tornado_sse.handlers.page import WEB
 from tornado_sse.handlers.routes import application, public_routes
 
 SECRET = "a secret for the tests, made of 40 bytes"

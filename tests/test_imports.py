@@ -22,6 +22,9 @@ PURE = {
     "brokers.redis.inbox",
     "brokers.redis.interest",
     "census",
+    "console.figures",
+    "console.finding",
+    "console.operations",
     "deadlines",
     "errors",
     "event",
@@ -58,6 +61,7 @@ PURE_LIBRARIES = {
     "json",
     "math",
     "msgspec",
+    "operator",
     "re",
     "typing",
     "urllib",
@@ -66,13 +70,14 @@ PURE_LIBRARIES = {
 
 # What is imported, and the only ones who may. Names are those of the package without its own; `cli.*` is all below it.
 IMPORTERS = [
-    ("brokers.memory", {"app"}),  # the composition root alone knows concrete brokers
+    ("brokers.memory", {"app", "console.node"}),  # the composition roots alone know concrete brokers
     ("brokers.nats.*", {"app", "brokers.nats.*"}),
     ("brokers.redis.*", {"app", "brokers.redis.*"}),
     ("brokers.tls", {"brokers.nats.login", "brokers.redis.login"}),
     ("app", {"lifecycle", "__init__"}),
     ("workers.*", {"cli.serve", "workers.*"}),
-    ("node", {"app", "handlers.*"}),
+    ("node", {"app", "handlers.*", "console.local", "console.node"}),
+    ("console.*", {"app", "console.*", "handlers.console", "workers.*"}),
     ("handlers", set()),
     ("handlers.*", {"app", "lifecycle", "handlers.*", "workers.worker", "workers.admin"}),
     ("lifecycle", {"cli.serve", "workers.*"}),

@@ -68,11 +68,15 @@ async def test_listens_serves_and_stops() -> None:
 
 
 @pytest.mark.gen_test(timeout=20)
-async def test_dev_mode_prints_one_link_to_the_demo() -> None:
+async def test_dev_mode_prints_links_to_the_demo_and_the_console() -> None:
     async with served("--dev", jwt_secret=None) as process:
         await until(lambda: process.output.endswith("\n\n"))
-        (link,) = re.findall(r"http://\S+", process.output)
-        assert link == f"http://127.0.0.1:{process.port}/demo"
+        demo, console = re.findall(r"http://\S+", process.output)
+        assert demo == f"http://127.0.0.1:{process.port}/demo"
+        page, _, token = console.partition("#token=")
+        assert page == f"http://127.0.0.1:{process.admin_port}/console"
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await process.ask("/api/sessions", headers, user=None, admin=True)).status == 200
         response = await process.ask("/demo", user=None)
         assert response.status in (200, 301, 302)
 

@@ -15,6 +15,9 @@ from tornado.routing import URLSpec
 from tornado_sse.brokers.base import Broker
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.config import ConfigProblem, Settings
+from tornado_sse.console.local import LocalOperations
+from tornado_sse.console.node import Console
+from tornado_sse.handlers.console import console_routes
 from tornado_sse.handlers.routes import admin_routes, public_routes
 from tornado_sse.history import History
 from tornado_sse.node import Node
@@ -41,14 +44,40 @@ class EventServer(Node):
     def __init__(self, settings: Settings, broker: Broker | None = None, clocks: Clocks = REAL_TIME) -> None:
         stats = Stats()
         super().__init__(settings, broker or _broker(settings, clocks, stats), clocks, stats)
+        self.operations = LocalOperations(self)
+        self._console: Console | None = None
 
     def routes(self) -> list[URLSpec]:
         """Return the rules of the public operations, for a `tornado.web.Application`."""
         return public_routes(self)
 
     def admin_routes(self) -> list[URLSpec]:
-        """Return the rules of the admin listener."""
-        return admin_routes(self)
+        """Return the rules of the admin listener, the console's among them."""
+        self._console = self._console or self._make_console()
+        return admin_routes(self) + console_routes(self._console)
+
+    async def start(self) -> None:
+        """Join the running event loop. The handlers and `publish` do so by themselves when they are first used."""
+        await super().start()
+        if self._console:
+            await self._console.start()
+
+    async def close(self) -> None:
+        """Close every stream at once and leave the loop. The server can't be started again."""
+        if self._console:
+            await self._console.close()
+        await super().close()
+
+    def reload(self, settings: Settings) -> None:
+        """Take new keys and limits; open streams stay. Raises KeyProblem, then all stays as it was."""
+        super().reload(settings)
+        if self._console:
+            self._console.authenticator = self.authenticator
+
+    def _make_console(self) -> Console:
+        console = Console(self.settings.model_copy(update={"jwks_url": None}), self.operations, self.clocks)
+        console.authenticator = self.authenticator
+        return console
 
 
 def _broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:

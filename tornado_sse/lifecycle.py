@@ -5,6 +5,7 @@ import gc
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from typing import Any
@@ -19,6 +20,7 @@ from tornado_sse.handlers.routes import application
 from tornado_sse.keys import KeyProblem
 from tornado_sse.listener import Listener
 from tornado_sse.log import logger
+from tornado_sse.tokens import sign
 
 AT_START = (
     *("host", "port", "admin_host", "admin_port", "reuse_port", "workers", "dev", "log_level", "log_format"),
@@ -28,6 +30,9 @@ AT_START = (
     *("broker_creds", "broker_nkey", "broker_ca", "broker_cert", "broker_key"),
 )
 """Settings that are read when the process starts, and that a reload does not change."""
+
+DEV_TOKEN = 12 * 3600
+"""Seconds that the link to the console is good for, in dev mode."""
 
 RELOAD_REFUSED = "reload refused, all stays as it was"
 
@@ -66,6 +71,7 @@ class Process:
     def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
         self.settings = settings
         self.server = EventServer(settings)
+        self.server.operations.on_drain = lambda: self.drain("console")
         self._reload = reload
         self._stopping = asyncio.Event()
         self._cut_short = asyncio.Event()
@@ -123,7 +129,7 @@ class Process:
         if self.settings.reuse_port and self.settings.broker is None:
             logger().warning("without a broker processes on one port share no messages: replace one, do not add one")
         if self.settings.dev:
-            print_demo(public)
+            print_links(public, admin, self.settings)
 
     def watch(self) -> None:
         """Obey signals."""
@@ -182,9 +188,19 @@ def cant_listen(error: OSError, host: str, port: int, setting: str) -> None:
     logger().error("can't listen", problem=error.strerror or str(error), host=host, port=port, setting=setting)
 
 
-def print_demo(url: str) -> None:
-    """Print where the demo is."""
-    sys.stdout.write(f"\n  See events arrive: {url}/demo\n\n")
+def print_links(public: str, admin: str, settings: Settings) -> None:
+    """Print where the demo and the console are; who opens the link to the console is signed in."""
+    assert settings.jwt_secret  # noqa: S101 - in dev mode there is one; tells the type checker
+    token = sign(
+        settings.jwt_secret.get_secret_value(),
+        user="dev",
+        scopes=["admin"],
+        ttl=DEV_TOKEN,
+        now=time.time(),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+    sys.stdout.write(f"\n  See events arrive: {public}/demo\n  Watch the server:  {admin}/console#token={token}\n\n")
     sys.stdout.flush()
 
 

@@ -49,12 +49,13 @@ class Server:
 
     def __init__(self, url: str, admin_url: str) -> None:
         self.url = url
+        self.admin_url = admin_url
         self._http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
         self._admin = httpx.Client(base_url=admin_url, timeout=PATIENCE, trust_env=False)
         self._auth = {"Authorization": f"Bearer {self.token('backend', ['publish', 'sessions'])}"}
 
-    def token(self, user: str, scopes: Sequence[str] = ()) -> str:
-        return tokens.sign(SECRET, user=user, scopes=scopes, ttl=600, now=time.time())
+    def token(self, user: str, scopes: Sequence[str] = (), channels: Sequence[str] = ()) -> str:
+        return tokens.sign(SECRET, user=user, scopes=scopes, channels=channels, ttl=600, now=time.time())
 
     def mint(self, user: str, *channels: str) -> str:
         body = {"userId": user, "channels": channels}

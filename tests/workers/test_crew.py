@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from client_support import until
 from tornado_sse.config import Settings
+from tornado_sse.console.operations import End, Ended, Operation, Outcome, Send
 from tornado_sse.lifecycle import Exit
 from tornado_sse.workers import crew as crew_module
 from tornado_sse.workers.crew import Crew
@@ -53,6 +54,10 @@ class FakeMember:
 
     async def figures(self, _patience: float) -> Figures | None:
         return Figures(0, ready=True, metrics=f"of {self.worker}")
+
+    async def perform(self, operation: Operation, _patience: float) -> Outcome | None:
+        self.told.append(type(operation).__name__)
+        return None if self.worker == 1 else Ended(self.worker)
 
     async def take(self, settings: Settings, _patience: float) -> str | None:
         self.told.append("take")
@@ -105,6 +110,22 @@ async def test_all_start_answer_and_drain(begun: list[FakeMember]) -> None:
     crew.stop()
     assert await crew.ended() == Exit.DRAINED
     assert [member.told for member in begun] == [["drain"]] * 3
+
+
+@pytest.mark.gen_test
+async def test_the_console_asks_all_or_one(begun: list[FakeMember]) -> None:
+    crew = await started()
+    assert await crew.look() == {0: Ended(0), 1: None, 2: Ended(2)}
+    assert await crew.perform(End("anna")) == [Ended(0), Ended(2)]
+    assert await crew.perform_once(Send("all", "hello")) == Ended(0)
+    assert [member.told for member in begun] == [["Look", "End", "Send"], ["Look", "End"], ["Look", "End"]]
+    crew.stop()
+    await crew.ended()
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_there_to_ask() -> None:
+    assert await Crew(SETTINGS).perform_once(Send("all", "hello")) is None
 
 
 @pytest.mark.parametrize(("code", "expected"), [(2, 2), (1, 1), (-9, 1)])

@@ -14,6 +14,7 @@ import pytest
 
 from server_support import SECRET
 from tornado_sse.config import Settings
+from tornado_sse.console.operations import Find, Look, Page, Refused, Sample, Send
 from tornado_sse.workers import tether
 from tornado_sse.workers.member import Member
 from tornado_sse.workers.words import Channel, Figures, Order, Report
@@ -54,6 +55,17 @@ async def test_it_listens_tells_takes_settings_and_drains(capfd: pytest.CaptureF
         assert await one.ended() == 0
         assert await one.figures(0.05) is None
     assert '"event":"stopped","code":0,"worker":3}' in capfd.readouterr().err
+
+
+@pytest.mark.gen_test(timeout=40)
+async def test_it_does_what_the_console_asks_for() -> None:
+    async with member() as one:
+        assert await one.listening()
+        assert isinstance(await one.perform(Look(), PATIENCE), Sample)
+        assert await one.perform(Find(search="nobody"), PATIENCE) == Page(0, [])
+        refused = await one.perform(Send("nowhere", "hello"), PATIENCE)
+        assert isinstance(refused, Refused)
+        assert refused.status == 400
 
 
 @pytest.mark.gen_test(timeout=40)

@@ -274,10 +274,10 @@ async def test_a_reload_reaches_all_workers_and_those_that_come_later(tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=60)
-async def test_dev_mode_has_one_secret_and_prints_one_link() -> None:
+async def test_dev_mode_has_one_secret_and_prints_links() -> None:
     async with crew("--dev", jwt_secret=None) as process:
         await until(lambda: process.output.endswith("\n\n"))
-        assert process.output.count("http://") == 1
+        assert process.output.count("http://") == 2
         answer = await process.ask(
             "/demo/session", {"Sec-Fetch-Site": "same-origin"}, method="POST", body=b'{"name": "ann"}'
         )

@@ -19,6 +19,7 @@ class FakeSupervisor:
 
     def __init__(self, *answers: Figures | None, draining: bool = False) -> None:
         self.draining = draining
+        self.console: Any = None  # what it answers is shown on real workers
         self.crew: Any = self
         self.restarts = dict.fromkeys(range(len(answers)), 0)
         self.answers = dict(enumerate(answers))

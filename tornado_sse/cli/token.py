@@ -11,7 +11,7 @@ LONGEST_TTL = 10 * 365 * 86400
 """Seconds: ten years, in case somebody must."""
 
 
-SCOPES = ("subscribe", "publish", "sessions")
+SCOPES = ("subscribe", "publish", "sessions", "admin")
 
 
 @click.command()

@@ -1,8 +1,7 @@
 """The demo, in dev mode only: a page that shows a stream, and the few things that its buttons ask for."""
 
 from http import HTTPStatus
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 from tornado.routing import URLSpec
@@ -13,6 +12,7 @@ from tornado_sse.errors import AuthFailure, BadRequest, Forbidden, Unauthorized
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.body import BodyHandler
 from tornado_sse.handlers.origin import proves_origin
+from tornado_sse.handlers.page import PageHandler
 from tornado_sse.notices import CloseReason
 
 if TYPE_CHECKING:
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 
 CHANNEL = "demo"
 """What every demo page listens to."""
-
-WEB = Path(__file__).parent.parent / "web"
-FILES = {
-    "demo.html": "text/html; charset=utf-8",
-    "demo.css": "text/css; charset=utf-8",
-    "demo.js": "text/javascript; charset=utf-8",
-}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy: the page loads nothing but its own files, and nobody frames it."""
 
 T = TypeVar("T")
 
@@ -61,18 +49,6 @@ class HomeHandler(BaseHandler):
     def get(self) -> None:
         """Redirect."""
         self.redirect("demo")
-
-
-class PageHandler(BaseHandler):
-    """`GET /demo` and the files that belong to it."""
-
-    def get(self, name: str | None = None) -> None:
-        """Answer with the file as it is on disk."""
-        file = name or "demo.html"
-        self.set_header("Content-Type", FILES[file])
-        self.set_header("Content-Security-Policy", POLICY)
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.write((WEB / file).read_bytes())
 
 
 @stream_request_body
@@ -144,10 +120,13 @@ def demo_routes(server: "Node") -> list[URLSpec]:
     """Return the rules of the demo."""
     table: dict[str, type[BaseHandler]] = {
         r"/": HomeHandler,
-        r"/demo": PageHandler,
-        r"/demo/(demo\.css|demo\.js)": PageHandler,
         r"/demo/session": NewSessionHandler,
         r"/demo/send": SendNoteHandler,
         r"/demo/cut": CutHandler,
     }
-    return [URLSpec(pattern + "$", handler, {"server": server}) for pattern, handler in table.items()]
+    page: dict[str, Any] = {"server": server, "page": "demo.html"}
+    return [
+        *(URLSpec(pattern + "$", handler, {"server": server}) for pattern, handler in table.items()),
+        URLSpec(r"/demo$", PageHandler, page),
+        URLSpec(r"/demo/(demo\.css|demo\.js)$", PageHandler, page),
+    ]

@@ -9,6 +9,7 @@ from tornado.web import Application, RequestHandler
 
 from tornado_sse.errors import error_body
 from tornado_sse.handlers.application import GuardedApplication
+from tornado_sse.handlers.console import console_routes
 from tornado_sse.workers.merged_metrics import exposition
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def application(supervisor: "Supervisor") -> Application:
     given = {"supervisor": supervisor}
     table = {r"/healthz": HealthHandler, r"/readyz": ReadyHandler, r"/metrics": MetricsHandler}
     return GuardedApplication(
-        [(path, handler, given) for path, handler in table.items()],
+        [*((path, handler, given) for path, handler in table.items()), *console_routes(supervisor.console)],
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
         log_function=lambda _: None,

@@ -3,6 +3,7 @@
 import asyncio
 
 from tornado_sse.config import Settings
+from tornado_sse.console.operations import End, Find, Look, Outcome, Send
 from tornado_sse.lifecycle import Exit
 from tornado_sse.log import logger
 from tornado_sse.workers.backoff import Backoff
@@ -45,6 +46,24 @@ class Crew:
         members = dict(self._members)
         answers = await asyncio.gather(*(member.figures(ANSWER) for member in members.values()))
         return dict.fromkeys(self.restarts) | dict(zip(members, answers, strict=True))
+
+    async def look(self) -> dict[int, Outcome | None]:
+        """Have all workers take a Sample; None for one that does not answer."""
+        members = dict(self._members)
+        answers = await asyncio.gather(*(member.perform(Look(), ANSWER) for member in members.values()))
+        return dict.fromkeys(self.restarts) | dict(zip(members, answers, strict=True))
+
+    async def perform(self, operation: Find | End) -> list[Outcome]:
+        """Have all workers do it; return the answers of those that do."""
+        members = list(self._members.values())
+        answers = await asyncio.gather(*(member.perform(operation, ANSWER) for member in members))
+        return [answer for answer in answers if answer is not None]
+
+    async def perform_once(self, operation: Send) -> Outcome | None:
+        """Have one worker do it; None: no answer. Another is not asked then: it may have been done."""
+        for member in self._members.values():
+            return await member.perform(operation, GRACE)
+        return None
 
     async def reload(self, settings: Settings) -> str | None:
         """Hand all workers new settings; return what the first one has against them: then all stays as it was."""

@@ -8,12 +8,15 @@ from itertools import count
 from typing import cast
 
 from tornado_sse.config import Settings
+from tornado_sse.console.operations import Operation, Outcome
 from tornado_sse.workers import tether
 from tornado_sse.workers.words import (
     Begin,
     Channel,
     Figures,
     Listening,
+    Operate,
+    Operated,
     Report,
     Stop,
     Take,
@@ -31,7 +34,7 @@ class Member:
         self._process = process
         self._channel = channel
         self._numbers = count()
-        self._asked: dict[int, asyncio.Future[Figures | Taken]] = {}
+        self._asked: dict[int, asyncio.Future[Figures | Taken | Operated]] = {}
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hearing = asyncio.create_task(self._hear())
         self.pid = process.pid
@@ -74,6 +77,11 @@ class Member:
         answer = await self._ask(Take(next(self._numbers), spell(settings)), patience)
         return answer.problem or None if isinstance(answer, Taken) else None
 
+    async def perform(self, operation: Operation, patience: float) -> Outcome | None:
+        """Have it do what the console asks for; None: no answer."""
+        answer = await self._ask(Operate(next(self._numbers), operation), patience)
+        return answer.outcome if isinstance(answer, Operated) else None
+
     def stop(self, *, at_once: bool = False) -> None:
         """Have it drain, or end at once."""
         self._channel.say(Stop(at_once))
@@ -83,8 +91,8 @@ class Member:
         with suppress(ProcessLookupError):
             self._process.kill()
 
-    async def _ask(self, order: Tell | Take, patience: float) -> Figures | Taken | None:
-        answer: asyncio.Future[Figures | Taken] = asyncio.get_running_loop().create_future()
+    async def _ask(self, order: Tell | Take | Operate, patience: float) -> Figures | Taken | Operated | None:
+        answer: asyncio.Future[Figures | Taken | Operated] = asyncio.get_running_loop().create_future()
         self._asked[order.number] = answer
         self._channel.say(order)
         try:

@@ -2,15 +2,19 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 
 from tornado_sse import __version__
 from tornado_sse.config import ConfigProblem, Settings
+from tornado_sse.console.node import Console
 from tornado_sse.errors import Unavailable
-from tornado_sse.lifecycle import AT_START, RELOAD_REFUSED, Exit, cant_listen, live, print_demo, restart_needed_for
+from tornado_sse.lifecycle import AT_START, RELOAD_REFUSED, Exit, cant_listen, live, print_links, restart_needed_for
 from tornado_sse.listener import Listener, url_of
 from tornado_sse.log import logger
+from tornado_sse.registry import Clocks
 from tornado_sse.workers.admin import application
+from tornado_sse.workers.console import CrewOperations
 from tornado_sse.workers.crew import Crew
 from tornado_sse.workers.embedded import EmbeddedNats
 from tornado_sse.workers.ports import SharedPort
@@ -32,6 +36,7 @@ class Supervisor:
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.crew: Crew
+        self.console: Console
 
     @property
     def draining(self) -> bool:
@@ -41,9 +46,11 @@ class Supervisor:
     async def run(self) -> int:
         """Live; return the exit code."""
         self.crew = Crew(self._settings)
+        operations = CrewOperations(self.crew, self._drain)
+        self.console = Console(self._settings, operations, Clocks(time.monotonic, time.time))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
+            loop.add_signal_handler(number, self._stop, number.name)
         try:
             listening = self._listen()
             return await self._run(*listening) if listening else Exit.FAILED
@@ -72,9 +79,11 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._take_new_settings, port)
         if (failed := await self.crew.start()) is not None:
             return failed
+        await self.console.start()
         admin.start()
         self._announce(port, admin.url)
         code = await self.crew.ended()
+        await self.console.close()
         logger().info("stopped", code=int(code))
         return code
 
@@ -98,11 +107,15 @@ class Supervisor:
         told = {"version": __version__, "dev": self._settings.dev, "workers": self._settings.workers}
         logger().info("listening", public=public, admin=admin, **told)
         if self._settings.dev:
-            print_demo(public)
+            print_links(public, admin, self._settings)
 
-    def _stop(self, number: signal.Signals) -> None:
+    def _drain(self) -> None:
         if not self.draining:
-            logger().info("draining", signal=number.name, seconds=self.crew.settings.drain_time)
+            self._stop("console")
+
+    def _stop(self, why: str) -> None:
+        if not self.draining:
+            logger().info("draining", signal=why, seconds=self.crew.settings.drain_time)
         self.crew.stop(at_once=self.draining)
         self._stopping.set()
 
@@ -123,4 +136,5 @@ class Supervisor:
         if problem:
             logger().error(RELOAD_REFUSED, problem=problem)
         else:
+            self.console.reload(fresh)
             logger().info("reloaded", restart_needed_for=restart_needed_for(self._settings, fresh))

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import SecretStr
 
 from tornado_sse.config import Settings
+from tornado_sse.console.operations import Operation, Outcome
 
 LONGEST = 1 << 24
 """Bytes of one line at most; metrics are some ten thousand."""
@@ -41,6 +42,13 @@ class Stop(msgspec.Struct, tag=True):
     at_once: bool
 
 
+class Operate(msgspec.Struct, tag=True):
+    """Do what the console asks for; the answer is Operated of the same number."""
+
+    number: int
+    operation: Operation
+
+
 class Listening(msgspec.Struct, tag=True):
     """The worker takes connections."""
 
@@ -60,8 +68,15 @@ class Taken(msgspec.Struct, tag=True):
     problem: str
 
 
-Order = Begin | Tell | Take | Stop
-Report = Listening | Figures | Taken
+class Operated(msgspec.Struct, tag=True):
+    """What came of it."""
+
+    number: int
+    outcome: Outcome
+
+
+Order = Begin | Tell | Take | Stop | Operate
+Report = Listening | Figures | Taken | Operated
 
 
 def spell(settings: Settings) -> dict[str, Any]:

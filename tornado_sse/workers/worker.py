@@ -14,7 +14,20 @@ from tornado_sse.handlers.routes import application
 from tornado_sse.keys import KeyProblem
 from tornado_sse.lifecycle import Exit, Process, cant_listen, live
 from tornado_sse.listener import Listener
-from tornado_sse.workers.words import Begin, Channel, Figures, Listening, Order, Stop, Take, Taken, Tell, orders
+from tornado_sse.workers.words import (
+    Begin,
+    Channel,
+    Figures,
+    Listening,
+    Operate,
+    Operated,
+    Order,
+    Stop,
+    Take,
+    Taken,
+    Tell,
+    orders,
+)
 
 
 class Worker(Process):
@@ -24,6 +37,7 @@ class Worker(Process):
         super().__init__(settings, lambda: settings)
         self._channel = channel
         self._obeying: asyncio.Task[None] | None = None
+        self._operating: set[asyncio.Task[None]] = set()
 
     def listen(self) -> Sequence[Listener] | None:
         """Share the port."""
@@ -58,10 +72,18 @@ class Worker(Process):
                 self._channel.say(Figures(number, self.server.ready, metrics))
             case Take(number, settings):
                 self._channel.say(Taken(number, self._take(settings)))
+            case Operate():
+                task = asyncio.create_task(self._operate(order))
+                self._operating.add(task)
+                task.add_done_callback(self._operating.discard)
             case Stop(at_once=True):
                 self.cut()
             case _:
                 self.drain("supervisor")
+
+    async def _operate(self, order: Operate) -> None:
+        outcome = await self.server.operations.perform(order.operation)
+        self._channel.say(Operated(order.number, outcome))
 
     def _take(self, settings: dict[str, object]) -> str:
         try:
