@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos rolling lint format readme bench scale clean
+.PHONY: help install run test chaos rolling pictures lint format readme bench scale clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -25,6 +25,9 @@ chaos: $(VENV)/installed-dev ## Three minutes of kills, stalls and restarts unde
 
 rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rolling, or make rolling ARGS="--engine redis"
 	PYTHONPATH=tests $(BIN)/python tests/integration/rolling.py $(ARGS)
+
+pictures: $(VENV)/installed-dev ## The pictures of the console in docs/images; takes five minutes
+	PYTHONPATH=tests $(BIN)/python tests/integration/console_pictures.py
 
 lint: $(VENV)/installed-dev ## Lint and types
 	$(BIN)/ruff check .

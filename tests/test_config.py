@@ -159,6 +159,13 @@ def test_a_file_that_is_missing_or_not_toml_is_refused(toml: Path) -> None:
     assert problems(file=toml)[0].startswith(f"{toml}: is not TOML: ")
 
 
+def test_a_canary_wants_a_secret_to_sign_its_session_with() -> None:
+    with pytest.raises(ConfigProblem, match="without jwt_secret or session_secret"):
+        load({"canary": "5", "jwks_url": "https://keys.example"}, None, {})
+    for name, value in (("jwt_secret", "x" * 32), ("session_secret", "x" * 32), ("dev", "true")):
+        assert load({"canary": "5", name: value}, None, {}).canary == 5
+
+
 @pytest.mark.parametrize("name", ["jwt_secret", "session_secret"])
 def test_a_short_secret_is_refused_and_never_shown(name: str) -> None:
     (line,) = problems(env={name: "hunter2"})

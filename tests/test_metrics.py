@@ -37,9 +37,13 @@ COUNTERS = {
     "gaps": "reason",
     "auth_failures": "reason",
     "broker_reconnects": None,
+    "canary_failures": None,
     "messages_malformed": None,
 }
-HISTOGRAMS = {"delivery_seconds", "fanout_seconds", "stream_duration_seconds", "loop_lag_seconds", "connect_seconds"}
+HISTOGRAMS = {
+    *("delivery_seconds", "fanout_seconds", "stream_duration_seconds"),
+    *("loop_lag_seconds", "connect_seconds", "canary_seconds"),
+}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The settings: declared once, here. Flags, environment, TOML, help texts and the table in README all come from it."""
 
-import ipaddress
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from tornado_sse.values import (
     Origin,
     Secret,
     Url,
+    is_loopback,
     settings_of_use,
 )
 
@@ -133,6 +133,12 @@ class Settings(BaseSettings):
     tcp_user_timeout: float = Field(
         30, ge=0, description="Seconds a peer may take in nothing that was sent; 0: the kernel decides."
     )
+    canary: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds between two messages to a stream of our own, to see that it works; 0: none.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Form of the log on stderr; auto: console in a terminal, else json."
@@ -181,6 +187,13 @@ class Settings(BaseSettings):
             raise ValueError(f"0, or at least outbox_age ({age:g}): the kernel would end a slow stream before we do")
         return seconds
 
+    @field_validator("canary")
+    @classmethod
+    def _can_sign(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds and not any(info.data.get(name) for name in ("dev", "jwt_secret", "session_secret")):
+            raise ValueError("0, for without jwt_secret or session_secret there is no session id for it")
+        return seconds
+
     @field_validator("admin_port")
     @classmethod
     def _port_of_its_own(cls, port: int, info: ValidationInfo) -> int:
@@ -193,7 +206,7 @@ class Settings(BaseSettings):
     @classmethod
     def _loopback_only(cls, dev: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a validator's signature
         host = info.data.get("host", "localhost")
-        if dev and not _is_loopback(host):
+        if dev and not is_loopback(host):
             raise ValueError(
                 f"false, or host must be a loopback address, not {host}: anyone may use a server in dev mode"
             )
@@ -207,13 +220,6 @@ class Settings(BaseSettings):
         if size < least:
             raise ValueError(f"at least {least} ({factor} x max_message_bytes), room for the largest message")
         return size
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def load(flags: Mapping[str, object], config_file: Path | None, env: Mapping[str, str]) -> Settings:

@@ -13,6 +13,7 @@ from typing import Any
 from tornado_sse import __version__
 from tornado_sse.app import EventServer
 from tornado_sse.brokers.base import BrokerProblem
+from tornado_sse.canary import Canary
 from tornado_sse.config import ConfigProblem, Settings
 from tornado_sse.drain import drain
 from tornado_sse.errors import Unavailable
@@ -24,7 +25,7 @@ from tornado_sse.tokens import sign
 
 AT_START = (
     *("host", "port", "admin_host", "admin_port", "reuse_port", "workers", "dev", "log_level", "log_format"),
-    *("jwks_url", "keepalive", "retry", "disconnect_hold"),
+    *("jwks_url", "keepalive", "retry", "disconnect_hold", "canary"),
     *("history_size", "history_ttl", "history_bytes", "idempotency_window", "idempotency_keys"),
     *("broker", "broker_prefix", "broker_replicas", "broker_probe", "broker_user", "broker_password", "broker_token"),
     *("broker_creds", "broker_nkey", "broker_ca", "broker_cert", "broker_key"),
@@ -90,8 +91,10 @@ class Process:
         for listener in listeners:
             listener.start()
         self.announce(*listeners)
+        canary = self._begin_canary(listeners[0])
         await self._stopping.wait()
         code = await self._let_go()
+        canary.cancel()
         for listener in listeners:
             await listener.close()
         await self.server.close()
@@ -109,6 +112,12 @@ class Process:
             logger().error("broker out of reach", problem=error.message)
             return Exit.FAILED
         return None
+
+    def _begin_canary(self, public: Listener) -> asyncio.Future[None]:
+        interval, clock = self.settings.canary, self.server.clocks.monotonic
+        if not interval:
+            return asyncio.get_running_loop().create_future()
+        return asyncio.create_task(Canary(self.server, public.host, public.port, clock).live(interval))
 
     def listen(self) -> Sequence[Listener] | None:
         """Take the addresses; None, and a line in the log: one can't be had."""

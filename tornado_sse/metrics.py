@@ -80,6 +80,7 @@ def _counters(stats: Stats) -> Iterator[Metric]:
     yield _counter(
         "messages_malformed", "Messages straight from the broker that can't be read.", stats.messages_malformed
     )
+    yield _counter("canary_failures", "Messages that the canary did not get in time.", stats.canary_failures)
     yield _counter("broker_reconnects", "Connections to the broker made anew.", stats.broker_reconnects)
 
 
@@ -88,6 +89,7 @@ def _histograms(stats: Stats) -> Iterator[Metric]:
     yield _histogram("fanout_seconds", "From the first to the last write of one fan-out.", stats.fanout)
     yield _histogram("stream_duration_seconds", "Life of a stream.", stats.stream_duration)
     yield _histogram("loop_lag_seconds", "How late the event loop runs its timers.", stats.loop_lag)
+    yield _histogram("canary_seconds", "From a publish to the canary's socket.", stats.canary)
     yield _histogram("connect_seconds", "From a connect request to the stream's first bytes.", stats.connect)
 
 

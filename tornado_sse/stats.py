@@ -45,6 +45,8 @@ class Stats:
         self.broker_reconnects = 0
         self.messages_malformed = 0
         self.outbox_bytes = 0
+        self.canary_failures = 0
+        self.canary = Histogram(FAST)
         self.delivery = Histogram(FAST)
         self.fanout = Histogram(FAST)
         self.loop_lag = Histogram(FAST)

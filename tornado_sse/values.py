@@ -92,6 +92,14 @@ BROKER_SETTINGS = frozenset(_ANY_BROKER | _TLS | _NATS_ONLY)
 """Settings that only a broker has a use for."""
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_redis(url: str) -> bool:
     """Whether a broker's URL leads to Redis, rather than to NATS."""
     return url.startswith("redis")

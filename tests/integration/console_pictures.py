@@ -36,16 +36,17 @@ class Crowd:
         self._random = random.Random(seed)  # noqa: S311 - makes a picture
         self._readers: list[asyncio.Task[None]] = []
 
-    async def live(self, seconds: float) -> None:
-        """Play for a while."""
+    async def live(self, over: threading.Event) -> None:
+        """Play until it is over."""
         started = time.monotonic()
         slow = [asyncio.create_task(self._dawdle(900 + n)) for n in range(SLOW)]
         async with httpx.AsyncClient(base_url=self._server.url, timeout=10, trust_env=False) as http:
-            while (now := time.monotonic() - started) < seconds:
+            while not over.is_set():
+                now = time.monotonic() - started
                 if self._random.random() < OUSTED:
                     self._oust()
                 self._grow(240 + round(90 * math.sin(now / 40) + self._random.gauss(0, 5)))
-                await self._publish(http, round(8 + 5 * math.sin(now / 23) + self._random.expovariate(0.8)))
+                await self._publish(http, round(4 + 2 * math.sin(now / 23) + self._random.expovariate(0.8)))
                 await asyncio.sleep(1)
         for task in [*slow, *self._readers]:
             task.cancel()
@@ -58,7 +59,7 @@ class Crowd:
 
     async def _publish(self, http: httpx.AsyncClient, times: int) -> None:
         token = self._server.token("backend", ["publish"])
-        one = {"to": {"channel": "prices"}, "data": {"price": 17.25, "note": "x" * 6000}}
+        one = {"to": {"channel": "prices"}, "data": {"price": 17.25, "note": "x" * 16_000}}
         body = b"\n".join([json.dumps(one).encode()] * max(1, times))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
         await http.post("/sse/publish", content=body, headers=headers)
@@ -110,11 +111,15 @@ def main() -> None:
     with run_server(
         "--trusted-proxies=127.0.0.1", "--outbox-age=60", "--outbox-bytes=1000000", "--tcp-user-timeout=0"
     ) as server:
-        playing = threading.Thread(target=lambda: asyncio.run(Crowd(server).live(arguments.seconds + 15)))
+        over = threading.Event()
+        playing = threading.Thread(target=lambda: asyncio.run(Crowd(server).live(over)))
         playing.start()
-        time.sleep(arguments.seconds)
-        take(server, arguments.into)
-        playing.join()
+        try:
+            time.sleep(arguments.seconds)
+            take(server, arguments.into)
+        finally:
+            over.set()
+            playing.join()
 
 
 def take(server: Server, into: Path) -> None:

@@ -55,12 +55,12 @@ def program() -> str:
 
 
 @contextmanager
-def nginx(ports: Sequence[int]) -> Iterator[int]:
-    """Run it before these ports of loopback, with the location that README shows; give its own port."""
+def nginx(ports: Sequence[int], location: str | None = None) -> Iterator[int]:
+    """Run it before these ports of loopback, with the location that README shows or another; give its own port."""
     port = free_port()
     with TemporaryDirectory(prefix="nginx-") as folder:
         config = Path(folder, "nginx.conf")
-        config.write_text(_config(folder, port, ports))
+        config.write_text(_config(folder, port, ports, location or _location()))
         with subprocess.Popen([program(), "-p", folder, "-c", config, "-e", f"{folder}/error.log"]) as process:
             try:
                 _wait_for(port, process)
@@ -69,10 +69,13 @@ def nginx(ports: Sequence[int]) -> Iterator[int]:
                 process.terminate()
 
 
-def _config(folder: str, port: int, ports: Sequence[int]) -> str:
+def _location() -> str:
     (location,) = re.findall(r"```nginx\n(.*?)```", README.read_text(), re.DOTALL)
+    return str(location.replace("http://127.0.0.1:8080", "http://nodes"))
+
+
+def _config(folder: str, port: int, ports: Sequence[int], location: str) -> str:
     nodes = " ".join(f"server 127.0.0.1:{one} max_fails=0;" for one in ports)
-    location = location.replace("http://127.0.0.1:8080", "http://nodes")
     return CONFIG.format(folder=folder, port=port, nodes=nodes, location=location, descriptors=DESCRIPTORS)
 
 

@@ -19,7 +19,10 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 DEFAULT_USER = "tornado-sse-cli"
 
 
-def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> str:
+def http_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    """Check a URL given as an option: no slash at its end is kept; None: it was not given."""
+    if url is None:
+        return None
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -31,7 +34,7 @@ def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> st
 
 url_option = click.option(
     "--url",
-    callback=_http_url,
+    callback=http_url,
     envvar="TORNADO_SSE_URL",
     default="http://127.0.0.1:8080",
     help="Where the server is, or TORNADO_SSE_URL.  [default: http://127.0.0.1:8080]",
