@@ -1,5 +1,6 @@
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -81,7 +82,7 @@ async def test_a_hub_that_is_stuck_is_a_failure(clock: Clock, monkeypatch: pytes
 
 @pytest.mark.parametrize("settings", [{"max_streams": 1}, {"max_streams_per_user": 1, "user_cap_policy": "reject"}])
 @pytest.mark.gen_test
-async def test_not_being_let_in_is_a_failure(clock: Clock, settings: dict[str, object]) -> None:
+async def test_not_being_let_in_is_a_failure(clock: Clock, settings: dict[str, Any]) -> None:
     async with serving(clock, **settings) as node:
         await node.opened("s1", user=USER)
         canary = of(node, clock)

@@ -77,6 +77,7 @@ class EventServer(Node):
     def _make_console(self) -> Console:
         console = Console(self.settings.model_copy(update={"jwks_url": None}), self.operations, self.clocks)
         console.authenticator = self.authenticator
+        console.stats.auth_failures = self.stats.auth_failures  # who was not let in is one count
         return console
 
 

@@ -70,6 +70,7 @@ async def test_all_of_it_wants_an_admin(method: str, path: str) -> None:
         assert await status(JSON | bearer("u1", scopes=["subscribe", "publish", "sessions"])) == 403
         assert await status(JSON | bearer("ops", scopes=["admin"], ttl=-60)) == 401
         assert await status(JSON | bearer("ops", scopes=["admin"]) | {"Origin": "https://evil.example"}) == 403
+        assert node.server.stats.auth_failures == {"missing": 1, "malformed": 1, "scope": 1, "expired": 1, "origin": 1}
 
 
 @pytest.mark.gen_test
@@ -293,6 +294,14 @@ async def test_a_console_that_is_closed_looks_no_more() -> None:
     async with console() as watched:
         await watched.console.close()
         await watched.console.look()
+
+
+@pytest.mark.gen_test
+async def test_a_second_start_changes_nothing() -> None:
+    async with console() as watched:
+        await watched.node.server.start()
+        client = await watched.live()
+        assert (await client.event()).event == "figures"
 
 
 @pytest.mark.gen_test

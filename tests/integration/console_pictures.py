@@ -4,7 +4,6 @@ It runs for five minutes, so that the charts are full.
 """
 
 import asyncio
-import json
 import math
 import random
 import threading
@@ -21,6 +20,9 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 NAMES = ["amara", "bjorn", "chioma", "dmitri", "elena", "farid", "greta", "hiro", "ines", "jonas", "kaya", "lucia"]
 SLOW = 12
 """Clients that read nothing."""
+
+SLOWEST = 900
+"""Number of the first of them."""
 
 OUSTED = 0.05
 """Users disconnected each second, on average."""
@@ -39,14 +41,14 @@ class Crowd:
     async def live(self, over: threading.Event) -> None:
         """Play until it is over."""
         started = time.monotonic()
-        slow = [asyncio.create_task(self._dawdle(900 + n)) for n in range(SLOW)]
+        slow = [asyncio.create_task(self._dawdle(SLOWEST + n)) for n in range(SLOW)]
         async with httpx.AsyncClient(base_url=self._server.url, timeout=10, trust_env=False) as http:
             while not over.is_set():
                 now = time.monotonic() - started
                 if self._random.random() < OUSTED:
                     self._oust()
                 self._grow(240 + round(90 * math.sin(now / 40) + self._random.gauss(0, 5)))
-                await self._publish(http, round(4 + 2 * math.sin(now / 23) + self._random.expovariate(0.8)))
+                await self._publish(http, round(30 + 20 * math.sin(now / 23) + self._random.expovariate(0.2)))
                 await asyncio.sleep(1)
         for task in [*slow, *self._readers]:
             task.cancel()
@@ -58,11 +60,12 @@ class Crowd:
             self._readers.pop(self._random.randrange(len(self._readers))).cancel()
 
     async def _publish(self, http: httpx.AsyncClient, times: int) -> None:
+        """Publish to all, and more to those who read nothing, so that something waits for them."""
         token = self._server.token("backend", ["publish"])
-        one = {"to": {"channel": "prices"}, "data": {"price": 17.25, "note": "x" * 16_000}}
-        body = b"\n".join([json.dumps(one).encode()] * max(1, times))
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
-        await http.post("/sse/publish", content=body, headers=headers)
+        prices = [{"to": {"channel": "prices"}, "data": {"price": 17.25}}] * max(1, times)
+        reports = [{"to": {"user": self._user(SLOWEST + n)}, "data": "x" * 60_000} for n in range(SLOW)]
+        headers = {"Authorization": f"Bearer {token}"}
+        await http.post("/sse/publish", json=prices + reports, headers=headers)
 
     def _oust(self) -> None:
         """Disconnect a user, as one does at the console."""

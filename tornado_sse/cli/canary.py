@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Generator, Iterator
-from itertools import count as count_up
 from secrets import token_hex
 from statistics import median
 from time import monotonic, sleep
@@ -85,12 +84,12 @@ def report(canary: Canary, count: int | None, *, as_json: bool) -> None:
     """Print each latency, and a summary behind the last of `count`; None: go on until something is lost."""
     taken: list[float] = []
     latencies = canary.latencies()
-    for number in count_up(1):
+    while len(taken) != count:
+        if taken:
+            sleep(INTERVAL)
         taken.append(next(latencies))
-        click.echo(json.dumps({"number": number, "seconds": round(taken[-1], 6)}) if as_json else _ms(taken[-1]))
-        if number == count:
-            break
-        sleep(INTERVAL)
+        line = json.dumps({"number": len(taken), "seconds": round(taken[-1], 6)}) if as_json else _ms(taken[-1])
+        click.echo(line)
     latencies.close()
     if not as_json:
         click.echo(f"{len(taken)} of {len(taken)} arrived: median {_ms(median(taken))}, worst {_ms(max(taken))}")
