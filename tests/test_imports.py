@@ -91,6 +91,8 @@ IMPORTERS = [
     ("select", {"poller", "cli.*"}),
     ("random", {"registry", "cli.*"}),
     ("signal", {"lifecycle", "workers.*", "cli.*"}),
+    ("tracing", {"app"}),
+    ("opentelemetry", {"tracing"}),
     ("prometheus_client", {"metrics", "handlers.health", "workers.*"}),
     ("structlog", {"log"}),
     ("nats", {"brokers.nats.*"}),

@@ -9,6 +9,7 @@ In an application of one's own:
 
 import time
 from collections.abc import Callable
+from types import ModuleType
 
 from tornado.routing import URLSpec
 
@@ -38,12 +39,14 @@ class EventServer(Node):
     To be made behind any fork, and used on one event loop.
 
     `broker` None: the one that the settings name. `clocks` are for tests. Raises KeyProblem for keys that are no good,
-    and ConfigProblem if the broker wants something that is not installed.
+    and ConfigProblem if something that the settings want is not installed.
     """
 
     def __init__(self, settings: Settings, broker: Broker | None = None, clocks: Clocks = REAL_TIME) -> None:
         stats = Stats()
         super().__init__(settings, broker or _broker(settings, clocks, stats), clocks, stats)
+        if settings.tracing:
+            self.registry.fanout.trace = _tracing().spans(clocks)
         self.operations = LocalOperations(self)
         self._console: Console | None = None
 
@@ -79,6 +82,20 @@ class EventServer(Node):
         console.authenticator = self.authenticator
         console.stats.auth_failures = self.stats.auth_failures  # who was not let in is one count
         return console
+
+
+def export_spans() -> Callable[[], None]:
+    """Export spans by OTLP; return what sends the last ones. Raises ConfigProblem if the extra is not there."""
+    end: Callable[[], None] = _tracing().export()
+    return end
+
+
+def _tracing() -> ModuleType:
+    try:
+        from tornado_sse import tracing  # noqa: PLC0415 - an extra that may not be there
+    except ImportError as error:
+        raise ConfigProblem([f"tracing needs more: pip install 'tornado-sse[otel]' ({error})"]) from error
+    return tracing
 
 
 def _broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:

@@ -139,6 +139,7 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds between two messages to a stream of our own, to see that it works; 0: none.",
     )
+    tracing: bool = Field(default=False, description="Whether a traceparent leads to a span; see docs/tracing.md.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Form of the log on stderr; auto: console in a terminal, else json."

@@ -47,7 +47,7 @@ class Fanout(Generic[T]):
     """Delivers messages to the streams of a hub.
 
     `schedule` runs a callback in the next turn of the loop; `clock` is monotonic. `completed` is the highest sequence
-    whose every write was made or left to an outbox.
+    whose every write was made or left to an outbox. `trace` is told of each fan-out of a message with a traceparent.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Fanout(Generic[T]):
         self._scheduled = False
         self._afterwards: deque[tuple[int, Callable[[], object]]] = deque()
         self.completed = 0
+        self.trace: Callable[[Message, float, float], None] = _nobody
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in the order of their sequences; they leave from the next turn of the loop on."""
@@ -173,10 +174,16 @@ class Fanout(Generic[T]):
         self._stats.fanout.observe(now - self._planned_at)
         for message in self._planned:
             self._stats.delivery.observe(now - message.accepted_at)
+            if message.traceparent is not None:
+                self.trace(message, self._planned_at, now)
         self.completed = self._planned[-1].sequence
         self._planned = []
         while self._afterwards and self._afterwards[0][0] <= self.completed:
             self._afterwards.popleft()[1]()
+
+
+def _nobody(_message: Message, _began: float, _ended: float) -> None:
+    """Tell nobody."""
 
 
 def _parts(audiences: Sequence[tuple[list[Message], list[T]]]) -> Iterator[tuple[Batch, Iterator[T]]]:

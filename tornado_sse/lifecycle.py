@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from tornado_sse import __version__
-from tornado_sse.app import EventServer
+from tornado_sse.app import EventServer, export_spans
 from tornado_sse.brokers.base import BrokerProblem
 from tornado_sse.canary import Canary
 from tornado_sse.config import ConfigProblem, Settings
@@ -25,7 +25,7 @@ from tornado_sse.tokens import sign
 
 AT_START = (
     *("host", "port", "admin_host", "admin_port", "reuse_port", "workers", "dev", "log_level", "log_format"),
-    *("jwks_url", "keepalive", "retry", "disconnect_hold", "canary"),
+    *("jwks_url", "keepalive", "retry", "disconnect_hold", "canary", "tracing"),
     *("history_size", "history_ttl", "history_bytes", "idempotency_window", "idempotency_keys"),
     *("broker", "broker_prefix", "broker_replicas", "broker_probe", "broker_user", "broker_password", "broker_token"),
     *("broker_creds", "broker_nkey", "broker_ca", "broker_cert", "broker_key"),
@@ -72,6 +72,7 @@ class Process:
     def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
         self.settings = settings
         self.server = EventServer(settings)
+        self._end_tracing = export_spans() if settings.tracing else None
         self.server.operations.on_drain = lambda: self.drain("console")
         self._reload = reload
         self._stopping = asyncio.Event()
@@ -98,6 +99,8 @@ class Process:
         for listener in listeners:
             await listener.close()
         await self.server.close()
+        if self._end_tracing:
+            await asyncio.to_thread(self._end_tracing)
         logger().info("stopped", code=int(code))
         return code
 

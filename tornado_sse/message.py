@@ -14,6 +14,7 @@ class Draft(NamedTuple):
     `topics` has at least one; a stream that listens to several gets the message once. `event` None is an unnamed
     event. `key` is for conflation, None: never conflated. `ttl` in seconds is how long it may be replayed, None: as
     long as history holds it, 0: never, it is for those who listen now. `idempotency_key` None: always a new message.
+    `traceparent` (W3C Trace Context) is whose trace its fan-outs belong to, None: nobody's.
     """
 
     topics: tuple[Topic, ...]
@@ -22,17 +23,19 @@ class Draft(NamedTuple):
     key: str | None = None
     ttl: float | None = None
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 class Message:
     """A numbered, encoded message. `accepted_at` and `expires_at` (None: by history's age alone) are monotonic."""
 
-    __slots__ = ("accepted_at", "expires_at", "frame", "key", "sequence", "topics")
+    __slots__ = ("accepted_at", "expires_at", "frame", "key", "sequence", "topics", "traceparent")
 
     def __init__(self, draft: Draft, position: Position, accepted_at: float) -> None:
         self.sequence = position.sequence
         self.topics = draft.topics
         self.key = draft.key
+        self.traceparent = draft.traceparent
         self.accepted_at = accepted_at
         self.expires_at = None if draft.ttl is None else accepted_at + draft.ttl
         self.frame = Frame(encode(draft.data, event=draft.event, position=str(position)))

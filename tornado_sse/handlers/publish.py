@@ -1,7 +1,8 @@
 """`POST /sse/publish`: one message, a JSON array, or NDJSON; a receipt for each."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,8 @@ from tornado_sse.publishing import BadBody, BadItem, read_items, split_json, spl
 PART = 200
 """Messages of a batch that are published in one turn of the loop."""
 
+TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
@@ -31,7 +34,7 @@ class PublishHandler(BodyHandler):
         body = self.body()
         try:
             items, batch = self._split(body)
-            drafts = read_items(items, self.server.limits)
+            drafts = self._traced(read_items(items, self.server.limits))
         except BadBody as bad:
             raise BadRequest(str(bad)) from bad
         rows: list[dict[str, Any]] = []
@@ -52,6 +55,13 @@ class PublishHandler(BodyHandler):
             if first:
                 raise
             return [BadItem(error.message)] * len(part)
+
+    def _traced(self, drafts: Iterator[Draft | BadItem]) -> Iterator[Draft | BadItem]:
+        """Have each message carry the request's traceparent; one that is none starts no trace (W3C Trace Context)."""
+        given = self.request.headers.get("traceparent", "") if self.server.settings.tracing else ""
+        if not TRACEPARENT.fullmatch(given):
+            return drafts
+        return (draft._replace(traceparent=given) if isinstance(draft, Draft) else draft for draft in drafts)
 
     def _split(self, body: bytes) -> tuple[list[bytes], bool]:
         media_type = self.media_type()

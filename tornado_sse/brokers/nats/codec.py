@@ -31,6 +31,7 @@ EVENT = "Sse-Event"
 KEY = "Sse-Key"
 TTL = "Sse-Ttl"
 TO = "Sse-To"
+TRACE = "traceparent"
 
 
 class Malformed(ValueError):
@@ -83,6 +84,8 @@ def encode(draft: Draft, *, idempotent: bool) -> Parcel:
         headers[KEY] = quote(draft.key)
     if draft.ttl is not None:
         headers[TTL] = repr(float(draft.ttl))
+    if draft.traceparent is not None:
+        headers[TRACE] = draft.traceparent
     if idempotent and draft.idempotency_key is not None:
         headers[MSG_ID] = quote(draft.idempotency_key)
     return Parcel(subject, headers, draft.data.encode())
@@ -103,7 +106,7 @@ def decode(parcel: Parcel, limits: Limits) -> Draft:
         raise Malformed(str(error)) from error
     if TO in headers and parcel.subject != MANY and [subject_of(one) for one in draft.topics] != [parcel.subject]:
         raise Malformed("subject and topics differ")
-    return draft
+    return draft._replace(traceparent=headers[TRACE]) if TRACE in headers else draft
 
 
 def encode_command(command: Disconnect) -> Parcel:

@@ -32,6 +32,7 @@ class _Body(msgspec.Struct, omit_defaults=True):
     event: str | None = None
     key: str | None = None
     ttl: float | None = None
+    traceparent: str | None = None
 
 
 _body_encoder = msgspec.json.Encoder()
@@ -67,7 +68,7 @@ def draft_arguments(drafts: Iterable[Draft]) -> Iterator[Word]:
     """Yield what publish.lua takes for drafts."""
     for draft in drafts:
         names = [topic_name(topic) for topic in draft.topics]
-        body = _Body(names, draft.data, draft.event, draft.key, draft.ttl)
+        body = _Body(names, draft.data, draft.event, draft.key, draft.ttl, draft.traceparent)
         yield from _arguments(draft.idempotency_key or "", body, kept=draft.ttl != 0)
 
 
@@ -121,7 +122,8 @@ def open_entry(entry: Entry, epoch: str, accepted_at: float) -> Message | Discon
         body = _body_decoder.decode(entry.body)
         if body.to == [COMMANDS]:
             return _command_decoder.decode(body.data)
-        draft = Draft(tuple(map(read_topic, body.to)), body.data, body.event, body.key, body.ttl)
+        topics = tuple(map(read_topic, body.to))
+        draft = Draft(topics, body.data, body.event, body.key, body.ttl, traceparent=body.traceparent)
         return Message(draft, Position(epoch, entry.sequence), accepted_at)
     except ValueError as error:  # msgspec's errors are ValueErrors, as are lone surrogates
         raise Malformed(str(error)) from error
