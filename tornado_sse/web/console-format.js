@@ -7,6 +7,10 @@ export function count(value) {
   return whole.format(value);
 }
 
+export function many(value, name) {
+  return `${count(value)} ${name}${value === 1 ? "" : "s"}`;
+}
+
 export function rate(value) {
   return value >= 100_000 ? short.format(value) : whole.format(value);
 }

@@ -1,7 +1,7 @@
 // The six panels: what each shows of the figures.
 
 import { Chart, binary } from "./console-chart.js";
-import { bytes, count, rate, seconds } from "./console-format.js";
+import { bytes, count, many, rate, seconds } from "./console-format.js";
 
 const SPAN = 300; // seconds
 const $ = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@ const CHARTS = {
     title: "Open streams", format: count, least: 10,
     series: [{ kind: "line", value: (f) => f.streams }],
     value: (f) => count(f.streams),
-    note: (f) => `${count(f.users)} users, ${count(f.sessions)} sessions`,
+    note: (f) => `${many(f.users, "user")}, ${many(f.sessions, "session")}`,
   },
   delivered: {
     title: "Deliveries a second", format: rate, least: 10,
@@ -32,7 +32,7 @@ const CHARTS = {
     title: "Waiting for slow clients", format: bytes, least: 1024, ceiling: binary,
     series: [{ kind: "line", value: (f) => f.outboxBytes }],
     value: (f) => bytes(f.outboxBytes),
-    note: (f) => (f.backlogged ? `for ${count(f.backlogged)} streams` : "every client keeps up"),
+    note: (f) => (f.backlogged ? `for ${many(f.backlogged, "stream")}` : "every client keeps up"),
   },
   lag: {
     title: "Loop lag", format: seconds, least: 0.005,

@@ -3,7 +3,7 @@
 import { Live, post, token, tokenFromLink } from "./console-api.js";
 import { Panels } from "./console-panels.js";
 import { Sessions } from "./console-sessions.js";
-import { time } from "./console-format.js";
+import { many, time } from "./console-format.js";
 
 const THEMES = ["auto", "light", "dark"];
 const $ = (id) => document.getElementById(id);
@@ -58,7 +58,7 @@ function received(name, data) {
   panels.add(data);
   const workers = data.processes > 1 ? `${data.answering} of ${data.processes} workers` : "";
   $("where").textContent = [location.host, workers].filter(Boolean).join("  ·  ");
-  document.title = `${data.streams.toLocaleString("en")} streams – tornado_sse console`;
+  document.title = `${many(data.streams, "stream")} – tornado_sse console`;
   show(data.draining ? "draining" : !data.brokerUp ? "broker" : "live", data.at);
 }
 
@@ -98,7 +98,7 @@ function ask({ title, text, button, choice }, action) {
 
 function askToDisconnect({ user, session }) {
   const choice = [`Session ${session}`, `All sessions of ${user}`];
-  const text = "Its streams are ended with a farewell, and for a while it is not let in again.";
+  const text = "Their streams are ended with a farewell, and for a while they are not let in again.";
   ask({ title: `Disconnect ${user}`, text, button: "Disconnect", choice }, async () => {
     const whole = new FormData($("dialog-form")).get("what") === "user";
     await post("api/disconnect", whole ? { user } : { user, session });
@@ -119,7 +119,7 @@ async function send() {
   const [kind, event] = [$("to").value, $("event").value];
   const to = kind === "all" ? kind : { [kind]: $("name").value };
   const { position, streams } = await post("api/send", { to, data: $("data").value, ...(event && { event }) });
-  $("sent").textContent = `Sent as ${position} to ${streams.toLocaleString("en")} open ${streams === 1 ? "stream" : "streams"}.`;
+  $("sent").textContent = `Sent as ${position} to ${many(streams, "open stream")}.`;
 }
 
 function doing(action, problems) {
