@@ -21,6 +21,7 @@ from serve_support import served
 from server_support import Clock
 from tornado_sse import listener as module
 from tornado_sse.listener import BACK_OFF, Listener
+from tornado_sse.stats import Stats
 
 
 class Accepting:
@@ -84,7 +85,8 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
 
 @pytest.mark.gen_test
 async def test_backs_off_when_descriptors_run_out(later: Later, clock: Clock) -> None:
-    listener = Listener(Application([("/", Hello)]), "127.0.0.1", 0, clock=clock)
+    stats = Stats()
+    listener = Listener(Application([("/", Hello)]), "127.0.0.1", 0, stats=stats, clock=clock)
     stand_in = accepting(listener, *[exhausted() for _ in range(6)])
     with capture_logs() as logs:
         listener.start()
@@ -99,6 +101,7 @@ async def test_backs_off_when_descriptors_run_out(later: Later, clock: Clock) ->
             again()
         assert (await client.response()).body == b"hello", "the connection waited in the kernel"
     assert [entry["problem"] for entry in logs] == ["Too many open files"] * 2, "one line a second at most"
+    assert stats.accept_failures == 6
     client.close()
     await listener.close()
 

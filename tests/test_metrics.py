@@ -1,7 +1,10 @@
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
@@ -11,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from client_support import Client, until
 from server_support import Clock, Served, serving
 from stream_support import Bench, bench_with
+from tornado_sse.brokers.base import Health
 from tornado_sse.metrics import PREFIX, DropReason, NodeCollector, prometheus_registry
 from tornado_sse.outbox import SlowPolicy
 
@@ -19,6 +23,10 @@ GAUGES = {
     "open_sessions": None,
     "connected_users": None,
     "outbox_bytes": None,
+    "outbox_budget_bytes": None,
+    "backlogged_streams": None,
+    "max_streams": None,
+    "broker_lag": None,
     "draining": None,
     "ready": None,
     "broker_up": None,
@@ -36,6 +44,7 @@ COUNTERS = {
     "resumes": "result",
     "gaps": "reason",
     "auth_failures": "reason",
+    "accept_failures": None,
     "broker_reconnects": None,
     "canary_failures": None,
     "messages_malformed": None,
@@ -52,9 +61,15 @@ def bench(clock: Clock) -> Iterator[Bench]:
         yield bench
 
 
-def collector(bench: Bench, **flags: bool) -> NodeCollector:
-    flags = {"ready": True, "draining": False, "broker_up": True} | flags
-    return NodeCollector(bench.registry, **{name: lambda value=value: value for name, value in flags.items()})
+def collector(bench: Bench, **asked: Callable[[], object]) -> NodeCollector:
+    node: dict[str, Any] = {
+        "ready": lambda: True,
+        "draining": lambda: False,
+        "health": lambda: Health(up=True),
+        "max_streams": lambda: 0,
+        "outbox_budget": lambda: 1000,
+    }
+    return NodeCollector(bench.registry, **node | asked)
 
 
 def families(bench: Bench) -> dict[str, Metric]:
@@ -101,6 +116,17 @@ def test_every_member_of_a_label_is_there_from_the_start(bench: Bench, name: str
     assert {sample.labels[label]: sample.value for sample in samples} == dict.fromkeys(members.split(), 0)
 
 
+def test_the_documentation_has_every_metric_every_member_and_no_other(bench: Bench) -> None:
+    table = (Path(__file__).parents[1] / "docs" / "http.md").read_text().partition("## Metrics")[2]
+    rows = [row.split("|")[1:3] for row in table.splitlines() if row.startswith("| `")]
+    said = {re.sub(r"\{.*", "", name): what for names, what in rows for name in re.findall("`(.*?)`", names)}
+    samples = [sample for metric in collector(bench).collect() for sample in metric.samples]
+    assert {re.sub("_(bucket|sum|count)$", "", sample.name.removeprefix(PREFIX)) for sample in samples} == said.keys()
+    for sample in samples:
+        for member in (sample.labels.get("reason"), sample.labels.get("result")):
+            assert member is None or f"`{member}`" in said[sample.name.removeprefix(PREFIX)], sample
+
+
 def test_policies_that_drop_are_reasons() -> None:
     assert set(SlowPolicy) - {SlowPolicy.DISCONNECT} < set(DropReason)
 
@@ -115,15 +141,27 @@ def test_gauges_follow_the_registry(bench: Bench) -> None:
     stream.abandon()
     bench.backlogged()
     assert value(bench, "outbox_bytes") == bench.stats.outbox_bytes > 0
+    assert value(bench, "backlogged_streams") == len(bench.registry.backlogged) > 0
 
 
-@pytest.mark.parametrize("flag", ["ready", "draining", "broker_up"])
-def test_flags_are_asked_at_each_scrape(bench: Bench, flag: str) -> None:
-    answers = iter([True, False])
-    node = collector(bench)
-    node._flags[flag] = lambda: next(answers)
-    for expected in (1, 0):
-        (metric,) = [metric for metric in node.collect() if metric.name == PREFIX + flag]
+@pytest.mark.parametrize(
+    ("name", "asked", "answers", "values"),
+    [
+        ("ready", "ready", [True, False], [1, 0]),
+        ("draining", "draining", [False, True], [0, 1]),
+        ("broker_up", "health", [Health(up=True), Health(up=False)], [1, 0]),
+        ("broker_lag", "health", [Health(up=True), Health(up=True, lag=7)], [0, 7]),
+        ("max_streams", "max_streams", [0, 500], [0, 500]),
+        ("outbox_budget_bytes", "outbox_budget", [10, 20], [10, 20]),
+    ],
+)
+def test_the_node_is_asked_at_each_scrape(
+    bench: Bench, name: str, asked: str, answers: list[object], values: list[float]
+) -> None:
+    coming = iter(answers)
+    node = collector(bench, **{asked: lambda: next(coming)})
+    for expected in values:
+        (metric,) = [metric for metric in node.collect() if metric.name == PREFIX + name]
         assert metric.samples[0].value == expected
 
 

@@ -127,9 +127,11 @@ class Process:
         server, settings = self.server, self.settings
         host, port, setting = settings.host, settings.port, "port"
         try:
-            public = Listener(application(server, server.routes()), host, port, reuse_port=settings.reuse_port)
+            public = Listener(
+                application(server, server.routes()), host, port, reuse_port=settings.reuse_port, stats=server.stats
+            )
             host, port, setting = settings.admin_host, settings.admin_port, "admin_port"
-            return public, Listener(application(server, server.admin_routes()), host, port)
+            return public, Listener(application(server, server.admin_routes()), host, port, stats=server.stats)
         except OSError as error:
             cant_listen(error, host, port, setting)
             return None

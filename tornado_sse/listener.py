@@ -14,6 +14,7 @@ from tornado.web import Application
 from tornado_sse.connection import Address, Connection
 from tornado_sse.log import logger
 from tornado_sse.poller import Poller
+from tornado_sse.stats import Stats
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us; it has a bound of its own, somaxconn."""
@@ -47,7 +48,8 @@ def url_of(host: str, port: int) -> str:
 class Listener:
     """Serves an application at an address. Port 0 takes a free one; `port` tells which.
 
-    `body_bytes` bounds bodies that no handler bounds by itself. Raises OSError if the address can't be had.
+    `body_bytes` bounds bodies that no handler bounds by itself. `stats` counts failures to accept; None: nobody does.
+    Raises OSError if the address can't be had.
     """
 
     def __init__(  # noqa: PLR0913 - an address, and three things that differ between listeners and tests
@@ -58,6 +60,7 @@ class Listener:
         *,
         body_bytes: int = 65536,
         reuse_port: bool = False,
+        stats: Stats | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.application = application
@@ -74,6 +77,7 @@ class Listener:
             max_header_size=MAX_HEADER,
             max_body_size=body_bytes,
         )
+        self._stats = stats or Stats()
         self._clock = clock
         self._logged = -LOG_EVERY
         self._paused: dict[socket.socket, object] = {}
@@ -146,6 +150,7 @@ class Listener:
             Connection(connection, address, self).begin()
 
     def _back_off(self, listening: socket.socket, error: OSError) -> None:
+        self._stats.accept_failures += 1
         loop = IOLoop.current()
         loop.remove_handler(listening)
         self._paused[listening] = loop.call_later(BACK_OFF, self._resume, listening)

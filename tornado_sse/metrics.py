@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from tornado_sse import __version__
 from tornado_sse.admission import Rejection
+from tornado_sse.brokers.base import Health
 from tornado_sse.errors import AuthFailure
 from tornado_sse.notices import CloseReason, GapReason
 from tornado_sse.publishing import PublishResult
@@ -32,18 +33,28 @@ class DropReason(StrEnum):
 
 
 class NodeCollector(Collector):
-    """Collects the figures of one node. `ready`, `draining` and `broker_up` are asked at each scrape."""
+    """Collects the figures of one node.
 
-    def __init__(
+    Everything but the registry is asked at each scrape: flags, the broker's health, and the bounds in force, which a
+    reload changes: `max_streams` (0: no cap) and `outbox_budget` in bytes.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a node can be asked, all by name
         self,
         registry: Registry,
         *,
         ready: Callable[[], bool],
         draining: Callable[[], bool],
-        broker_up: Callable[[], bool],
+        health: Callable[[], Health],
+        max_streams: Callable[[], int],
+        outbox_budget: Callable[[], int],
     ) -> None:
         self._registry = registry
-        self._flags = {"ready": ready, "draining": draining, "broker_up": broker_up}
+        self._ready = ready
+        self._draining = draining
+        self._health = health
+        self._max_streams = max_streams
+        self._outbox_budget = outbox_budget
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of the node."""
@@ -52,14 +63,18 @@ class NodeCollector(Collector):
         yield from _histograms(self._registry.stats)
 
     def _gauges(self) -> Iterator[Metric]:
-        hub, stats = self._registry.hub, self._registry.stats
+        hub, stats, health = self._registry.hub, self._registry.stats, self._health()
         yield _gauge("open_streams", "Event streams open now.", len(hub.streams))
         yield _gauge("open_sessions", "Sessions with an open stream.", len(hub.sessions))
         yield _gauge("connected_users", "Users with an open stream.", len(hub.users))
         yield _gauge("outbox_bytes", "Bytes waiting for slow clients, over all streams.", stats.outbox_bytes)
-        yield _gauge("ready", "Whether this node takes new streams and messages.", self._flags["ready"]())
-        yield _gauge("draining", "Whether this node is shutting down.", self._flags["draining"]())
-        yield _gauge("broker_up", "Whether the broker would take a message.", self._flags["broker_up"]())
+        yield _gauge("outbox_budget_bytes", "Bytes that may wait before publishing is refused.", self._outbox_budget())
+        yield _gauge("backlogged_streams", "Streams with bytes waiting.", len(self._registry.backlogged))
+        yield _gauge("max_streams", "Streams that this node takes at most; 0: no cap.", self._max_streams())
+        yield _gauge("ready", "Whether this node takes new streams and messages.", self._ready())
+        yield _gauge("draining", "Whether this node is shutting down.", self._draining())
+        yield _gauge("broker_up", "Whether the broker would take a message.", health.up)
+        yield _gauge("broker_lag", "Messages that this node is known to be behind the broker.", health.lag)
         info = GaugeMetricFamily(PREFIX + "build_info", "The version that runs.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -81,6 +96,7 @@ def _counters(stats: Stats) -> Iterator[Metric]:
         "messages_malformed", "Messages straight from the broker that can't be read.", stats.messages_malformed
     )
     yield _counter("canary_failures", "Messages that the canary did not get in time.", stats.canary_failures)
+    yield _counter("accept_failures", "Times that no connection could be accepted.", stats.accept_failures)
     yield _counter("broker_reconnects", "Connections to the broker made anew.", stats.broker_reconnects)
 
 

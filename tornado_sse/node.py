@@ -65,7 +65,9 @@ class Node:
                 self.registry,
                 ready=lambda: self.ready,
                 draining=lambda: self.draining,
-                broker_up=lambda: self.broker.health().up,
+                health=self.broker.health,
+                max_streams=lambda: self.caps.streams,
+                outbox_budget=lambda: self.publisher.budget,
             )
         )
         tick = min(TICK, settings.keepalive / SLOTS)

@@ -42,6 +42,7 @@ class Stats:
         self.resumes: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self.auth_failures: Counter[str] = Counter()
+        self.accept_failures = 0
         self.broker_reconnects = 0
         self.messages_malformed = 0
         self.outbox_bytes = 0

@@ -43,7 +43,8 @@ class Worker(Process):
         """Share the port."""
         host, port = self.settings.host, self.settings.port
         try:
-            return (Listener(application(self.server, self.server.routes()), host, port, reuse_port=True),)
+            shared = application(self.server, self.server.routes())
+            return (Listener(shared, host, port, reuse_port=True, stats=self.server.stats),)
         except OSError as error:
             cant_listen(error, host, port, "port")
             return None
