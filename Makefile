@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos rolling pictures lint format readme bench scale clean
+.PHONY: help install run test chaos rolling ops lint format readme dashboards pictures bench scale clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -26,8 +26,12 @@ chaos: $(VENV)/installed-dev ## Three minutes of kills, stalls and restarts unde
 rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rolling, or make rolling ARGS="--engine redis"
 	PYTHONPATH=tests $(BIN)/python tests/integration/rolling.py $(ARGS)
 
-pictures: $(VENV)/installed-dev ## The pictures of the console in docs/images; takes five minutes
+ops: $(VENV)/installed-dev ## What operations rely on, with real programs and real faults: some minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ops tests/integration
+
+pictures: $(VENV)/installed-dev $(VENV)/installed-bench ## The pictures in docs/images, of the console and the dashboard; some minutes
 	PYTHONPATH=tests $(BIN)/python tests/integration/console_pictures.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests:tests/integration $(BIN)/python tests/integration/ops_pictures.py
 
 lint: $(VENV)/installed-dev ## Lint and types
 	$(BIN)/ruff check .
@@ -40,6 +44,9 @@ format: $(VENV)/installed-dev ## Format the code
 
 readme: $(VENV)/installed-dev ## The table of settings in README, from their declaration
 	$(BIN)/python tests/readme.py
+
+dashboards: $(VENV)/installed-dev ## grafana/dashboards, from grafana/*.py
+	$(BIN)/python -m grafana.dashboard
 
 bench: $(VENV)/installed-bench ## Measure against the limit: make bench, or make bench SECTIONS="fanout latency"
 	$(BIN)/python benchmarks/run.py $(SECTIONS)
