@@ -29,7 +29,7 @@ rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rol
 ops: $(VENV)/installed-dev ## What operations rely on, with real programs and real faults: some minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ops tests/integration
 
-pictures: $(VENV)/installed-dev $(VENV)/installed-bench ## The pictures in docs/images, of the console and the dashboard; some minutes
+pictures: $(VENV)/installed-dev ## The pictures in docs/images, of the console and the dashboard; some minutes
 	PYTHONPATH=tests $(BIN)/python tests/integration/console_pictures.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests:tests/integration $(BIN)/python tests/integration/ops_pictures.py
 

@@ -127,7 +127,7 @@ class Client:
         try:
             async with asyncio.timeout(DEADLINE):
                 await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
-        except OSError:
+        except BaseException:
             connection.close()
             raise
         return cls(connection)
