@@ -19,6 +19,7 @@ from promtool_support import (
     run_promtool,
     ups_and_downs,
 )
+from tornado_sse.config import Settings
 
 ROOT = PROMETHEUS.parents[1]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -157,3 +158,8 @@ def test_alert_says_what_it_is_and_leads_to_its_section(alert: dict[str, dict[st
 
 def test_the_runbook_speaks_of_no_other_alert() -> None:
     assert set(re.findall(r"\b(TornadoSse\w+)", RUNBOOK)) == {rule["alert"] for rule in ALERTS}
+
+
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"--([a-z-]+)", RUNBOOK)) - {"pid", "nofile", "user"}))
+def test_a_setting_that_the_runbook_speaks_of_is_one(flag: str) -> None:
+    assert flag.replace("-", "_") in Settings.model_fields

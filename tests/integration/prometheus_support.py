@@ -71,6 +71,7 @@ class Prometheus:
     async def alerts(self) -> dict[str, dict[str, Any]]:
         """Return the alerts that fire, by name without what they all begin with."""
         found = (await self.ask("/api/v1/alerts"))["alerts"]
+        assert "<error expanding template" not in str(found)
         return {one["labels"]["alertname"].removeprefix("TornadoSse"): one for one in found if one["state"] == "firing"}
 
     async def until(self, condition: Callable[[Collection[str]], bool]) -> None:
