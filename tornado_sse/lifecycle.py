@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 import sys
@@ -21,6 +22,7 @@ from tornado_sse.handlers.routes import application
 from tornado_sse.keys import KeyProblem
 from tornado_sse.listener import Listener
 from tornado_sse.log import logger
+from tornado_sse.systemd import ServiceManager
 from tornado_sse.tokens import sign
 
 AT_START = (
@@ -53,7 +55,7 @@ class Exit(IntEnum):
 
 def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
     """Run until told to stop; return the exit code. `reload` reads the settings anew at SIGHUP."""
-    return live(lambda: Process(settings, reload).run())
+    return live(lambda: Process(settings, reload, ServiceManager.named_in(os.environ, os.getpid())).run())
 
 
 def live(life: Callable[[], Coroutine[Any, Any, int]]) -> int:
@@ -67,10 +69,16 @@ def live(life: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 
 class Process:
-    """One server, from its start to its end. A worker of several has other ends (see workers)."""
+    """One server, from its start to its end. A worker of several has other ends (see workers).
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+    `manager` None: nobody is told, and no socket was handed over.
+    """
+
+    def __init__(
+        self, settings: Settings, reload: Callable[[], Settings], manager: ServiceManager | None = None
+    ) -> None:
         self.settings = settings
+        self.manager = manager or ServiceManager()
         self.server = EventServer(settings)
         self._end_tracing = export_spans() if settings.tracing else None
         self.server.operations.on_drain = lambda: self.drain("console")
@@ -124,14 +132,14 @@ class Process:
 
     def listen(self) -> Sequence[Listener] | None:
         """Take the addresses; None, and a line in the log: one can't be had."""
-        server, settings = self.server, self.settings
-        host, port, setting = settings.host, settings.port, "port"
+        server, settings, given = self.server, self.settings, self.manager
+        host, port, setting, shared = settings.host, settings.port, "port", settings.reuse_port
         try:
-            public = Listener(
-                application(server, server.routes()), host, port, reuse_port=settings.reuse_port, stats=server.stats
-            )
+            apps = application(server, server.routes()), application(server, server.admin_routes())
+            stats = server.stats
+            public = Listener(apps[0], host, port, reuse_port=shared, stats=stats, sockets=given.public)
             host, port, setting = settings.admin_host, settings.admin_port, "admin_port"
-            return public, Listener(application(server, server.admin_routes()), host, port, stats=server.stats)
+            return public, Listener(apps[1], host, port, stats=stats, sockets=given.admin)
         except OSError as error:
             cant_listen(error, host, port, setting)
             return None
@@ -144,6 +152,7 @@ class Process:
             logger().warning("without a broker processes on one port share no messages: replace one, do not add one")
         if self.settings.dev:
             print_links(public, admin, self.settings)
+        self.manager.ready(f"listening at {public}")
 
     def watch(self) -> None:
         """Obey signals."""
@@ -155,8 +164,9 @@ class Process:
     def drain(self, why: str) -> None:
         """Begin to let go of all streams, once."""
         if not self._stopping.is_set():
-            streams = len(self.server.registry.hub.streams)
-            logger().info("draining", signal=why, streams=streams, seconds=self.server.settings.drain_time)
+            streams, seconds = len(self.server.registry.hub.streams), self.server.settings.drain_time
+            logger().info("draining", signal=why, streams=streams, seconds=seconds)
+            self.manager.stopping(seconds, f"draining {streams} streams")
             self.server.draining = True
             self._stopping.set()
 
@@ -183,12 +193,15 @@ class Process:
         return Exit.DRAINED if finished else Exit.CUT_SHORT
 
     def _take_new_settings(self) -> None:
+        self.manager.reloading()
         try:
             settings = self._reload()
             self.server.reload(settings)
         except (ConfigProblem, KeyProblem) as problem:
             logger().error(RELOAD_REFUSED, problem=str(problem))
             return
+        finally:
+            self.manager.ready()
         logger().info("reloaded", restart_needed_for=restart_needed_for(self.settings, settings))
 
 

@@ -3,7 +3,7 @@
 import errno
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
@@ -48,8 +48,8 @@ def url_of(host: str, port: int) -> str:
 class Listener:
     """Serves an application at an address. Port 0 takes a free one; `port` tells which.
 
-    `body_bytes` bounds bodies that no handler bounds by itself. `stats` counts failures to accept; None: nobody does.
-    Raises OSError if the address can't be had.
+    `sockets` that listen already stand in for the address. `body_bytes` bounds bodies that no handler bounds by itself.
+    `stats` counts failures to accept; None: nobody does. Raises OSError if the address can't be had.
     """
 
     def __init__(  # noqa: PLR0913 - an address, and three things that differ between listeners and tests
@@ -61,6 +61,7 @@ class Listener:
         body_bytes: int = 65536,
         reuse_port: bool = False,
         stats: Stats | None = None,
+        sockets: Sequence[socket.socket] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.application = application
@@ -69,7 +70,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self._expected: dict[Connection, float] = {}
         self._cutting = PeriodicCallback(self._cut, CUT_EVERY * 1000)
-        self._sockets = bind_sockets(port, host, backlog=BACKLOG, reuse_port=reuse_port)
+        self._sockets = list(sockets) or bind_sockets(port, host, backlog=BACKLOG, reuse_port=reuse_port)
         self._http = HTTPServer(
             application,
             idle_connection_timeout=SLOW,
@@ -81,7 +82,7 @@ class Listener:
         self._clock = clock
         self._logged = -LOG_EVERY
         self._paused: dict[socket.socket, object] = {}
-        self.host = host
+        self.host: str = sockets[0].getsockname()[0] if sockets else host
         self.port: int = self._sockets[0].getsockname()[1]
 
     @property

@@ -1,6 +1,7 @@
 """The process above the workers: signals, the admin port, the private broker, exit codes."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from tornado_sse.lifecycle import AT_START, RELOAD_REFUSED, Exit, cant_listen, l
 from tornado_sse.listener import Listener, url_of
 from tornado_sse.log import logger
 from tornado_sse.registry import Clocks
+from tornado_sse.systemd import ServiceManager
 from tornado_sse.workers.admin import application
 from tornado_sse.workers.console import CrewOperations
 from tornado_sse.workers.crew import Crew
@@ -22,15 +24,23 @@ from tornado_sse.workers.ports import SharedPort
 
 def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
     """Run workers until told to stop; return the exit code. `reload` reads the settings anew at SIGHUP."""
-    return live(lambda: Supervisor(settings, reload).run())
+    return live(lambda: Supervisor(settings, reload, _manager()).run())
+
+
+def _manager() -> ServiceManager:
+    manager = ServiceManager.named_in(os.environ, os.getpid())
+    if manager.public or manager.admin:
+        raise ConfigProblem(["a socket was handed over, which workers can't share: each listens on one of its own"])
+    return manager
 
 
 class Supervisor:
     """Starts and stops the workers, and speaks for them."""
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Settings, reload: Callable[[], Settings], manager: ServiceManager) -> None:
         self._settings = settings
         self._reload = reload
+        self._manager = manager
         self._embedded = EmbeddedNats(settings) if settings.broker is None else None
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -108,6 +118,7 @@ class Supervisor:
         logger().info("listening", public=public, admin=admin, **told)
         if self._settings.dev:
             print_links(public, admin, self._settings)
+        self._manager.ready(f"listening at {public} with {self._settings.workers} workers")
 
     def _drain(self) -> None:
         if not self.draining:
@@ -115,15 +126,19 @@ class Supervisor:
 
     def _stop(self, why: str) -> None:
         if not self.draining:
-            logger().info("draining", signal=why, seconds=self.crew.settings.drain_time)
+            seconds = self.crew.settings.drain_time
+            logger().info("draining", signal=why, seconds=seconds)
+            self._manager.stopping(seconds, "draining")
         self.crew.stop(at_once=self.draining)
         self._stopping.set()
 
     def _take_new_settings(self, port: int) -> None:
+        self._manager.reloading()
         try:
             fresh = self._reload()
         except ConfigProblem as problem:
             logger().error(RELOAD_REFUSED, problem=str(problem))
+            self._manager.ready()
             return
         task = asyncio.create_task(self._hand_on(fresh, port))
         self._tasks.add(task)
@@ -133,6 +148,7 @@ class Supervisor:
         started_with = {name: getattr(self._settings, name) for name in AT_START}
         async with self._reloading:
             problem = await self.crew.reload(self._for_workers(fresh.model_copy(update=started_with), port))
+        self._manager.ready()
         if problem:
             logger().error(RELOAD_REFUSED, problem=problem)
         else:
