@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos rolling ops lint format readme dashboards pictures bench scale clean
+.PHONY: help install run test chaos rolling ops lint format readme dashboards manifests pictures bench scale clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -47,6 +47,10 @@ readme: $(VENV)/installed-dev ## The table of settings in README, from their dec
 
 dashboards: $(VENV)/installed-dev ## grafana/dashboards, from grafana/*.py
 	$(BIN)/python -m grafana.dashboard
+
+manifests: ## The plain Kubernetes manifests, from the chart; wants helm
+	helm template --kube-version 1.33.0 event-streams deploy/helm/tornado-sse --values deploy/kubernetes/values.yaml \
+		> deploy/kubernetes/tornado-sse.yaml
 
 bench: $(VENV)/installed-bench ## Measure against the limit: make bench, or make bench SECTIONS="fanout latency"
 	$(BIN)/python benchmarks/run.py $(SECTIONS)
