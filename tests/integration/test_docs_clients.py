@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser_support import Server, run_server
+from browser_support import run_server
 
 TEXT = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
 
