@@ -27,7 +27,7 @@ rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rol
 	PYTHONPATH=tests $(BIN)/python tests/integration/rolling.py $(ARGS)
 
 ops: $(VENV)/installed-dev ## What operations rely on, with real programs and real faults: some minutes
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ops tests/integration
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ops
 
 pictures: $(VENV)/installed-dev ## The pictures in docs/images, of the console and the dashboard; some minutes
 	PYTHONPATH=tests $(BIN)/python tests/integration/console_pictures.py

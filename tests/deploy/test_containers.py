@@ -1,10 +1,11 @@
 """The container's files, judged by linters: there need be no engine."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"
@@ -15,16 +16,16 @@ def passes(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dockerfile_has_no_fault_known_to_hadolint() -> None:
-    passes("hadolint", ROOT / "Dockerfile")
+def test_the_dockerfile_has_no_fault_known_to_hadolint(need_program: Callable[[str], str]) -> None:
+    passes(need_program("hadolint"), ROOT / "Dockerfile")
 
 
-def test_the_compose_file_is_as_its_schema_says() -> None:
-    passes("check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)
+def test_the_compose_file_is_as_its_schema_says(need_program: Callable[[str], str]) -> None:
+    passes(need_program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", COMPOSE)
 
 
 def mounted() -> list[str]:
-    services = YAML(typ="safe").load(COMPOSE)["services"].values()
+    services = yaml.safe_load(COMPOSE.read_text())["services"].values()
     volumes = (volume for service in services for volume in service.get("volumes", ()))
     return [volume.partition(":")[0] for volume in volumes if volume.startswith(".")]
 

@@ -1,4 +1,4 @@
-"""The chart and the manifests made from it: what Helm makes of the values, and what the API's schemas say of that."""
+"""The chart and the manifests made from it: what the API's schemas say of them, and with `make ops` what Helm does."""
 
 import subprocess
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes_validate import validate  # type: ignore[import-untyped]  # it has no types
-from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "tornado-sse"
@@ -30,7 +30,7 @@ def template(need_program: Callable[[str], str]) -> Template:
 
 
 def manifests(text: str) -> dict[str, Any]:
-    return {each["kind"]: each for each in YAML(typ="safe").load_all(text)}
+    return {each["kind"]: each for each in yaml.safe_load_all(text)}
 
 
 def variables(text: str) -> dict[str, str]:
@@ -41,6 +41,7 @@ def variables(text: str) -> dict[str, str]:
 COMMITTED = manifests((MANIFESTS / "tornado-sse.yaml").read_text())
 
 
+@pytest.mark.ops
 def test_the_manifests_are_what_the_chart_makes(template: Template) -> None:
     made = template("--values", str(MANIFESTS / "values.yaml"))
     assert made.stdout == (MANIFESTS / "tornado-sse.yaml").read_text(), "run `make manifests`"
@@ -58,18 +59,21 @@ def test_all_that_is_promised_is_there() -> None:
     }
 
 
+@pytest.mark.ops
 def test_the_grace_period_has_room_for_the_drain(template: Template) -> None:
     pod = manifests(template("--set", "drainTime=60,preStopSeconds=7").stdout)["Deployment"]["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 77
     assert pod["enableServiceLinks"] is False, "a Service's variables would be read as settings"
 
 
+@pytest.mark.ops
 def test_settings_arrive_as_they_were_written(template: Template) -> None:
     given = "settings.max_streams=20000000,settings.compression=true,settings.retry=2.5"
     made = variables(template("--set", given).stdout)
     assert (made["MAX_STREAMS"], made["COMPRESSION"], made["RETRY"]) == ("20000000", "true", "2.5")
 
 
+@pytest.mark.ops
 def test_several_pods_want_a_broker_and_one_does_not(template: Template) -> None:
     assert "set broker.url" in template("--set", "broker.url=").stderr
     assert "BROKER" not in variables(template("--set", "broker.url=,replicas=1").stdout)
