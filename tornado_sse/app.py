@@ -78,8 +78,7 @@ class EventServer(Node):
             self._console.authenticator = self.authenticator
 
     def _make_console(self) -> Console:
-        console = Console(self.settings.model_copy(update={"jwks_url": None}), self.operations, self.clocks)
-        console.authenticator = self.authenticator
+        console = Console(self.settings, self.operations, self.clocks, self.authenticator)
         console.stats.auth_failures = self.stats.auth_failures  # who was not let in is one count
         return console
 

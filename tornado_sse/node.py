@@ -36,9 +36,19 @@ TICK = 0.1
 
 
 class Node:
-    """One node, to be used on one event loop. Raises KeyProblem for keys that are no good."""
+    """One node, to be used on one event loop. Raises KeyProblem for keys that are no good.
 
-    def __init__(self, settings: Settings, broker: Broker, clocks: Clocks, stats: Stats) -> None:
+    `authenticator` None: one with the keys of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        clocks: Clocks,
+        stats: Stats,
+        authenticator: Authenticator | None = None,
+    ) -> None:
         self.settings = settings
         self.clocks = clocks
         self.stats = stats
@@ -56,8 +66,9 @@ class Node:
         users = self.registry.hub.users
         self.census = Census(secrets.token_hex(8), lambda user: len(users.get(user)), clocks.monotonic)
         self.publisher = Publisher(self.broker, self.registry, settings.outbox_budget)
-        self._jwks = Jwks(settings.jwks_url, clock=clocks.monotonic) if settings.jwks_url else None
-        self.authenticator = self._authenticator(settings)
+        url = None if authenticator else settings.jwks_url
+        self._jwks = Jwks(url, clock=clocks.monotonic) if url else None
+        self.authenticator = authenticator or self._authenticator(settings)
         self._minter = _minter(settings, clocks.wall)
         self._apply_limits(settings)
         self.prometheus = prometheus_registry(

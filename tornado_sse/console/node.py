@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from tornado.ioloop import PeriodicCallback
 
+from tornado_sse.auth import Authenticator
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.config import Settings
 from tornado_sse.console.figures import Samples, between
@@ -42,16 +43,19 @@ _OWN: dict[str, object] = {
 class Console(Node):
     """Publishes an event `figures` every second. Raises KeyProblem for keys that are no good.
 
-    `settings` are those of the server: of these the keys, issuer and audience of admins' tokens count.
+    `settings` are those of the server: of these the keys, issuer and audience of admins' tokens count, unless there is
+    an `authenticator` to share.
     """
 
-    def __init__(self, settings: Settings, operations: Operations, clocks: Clocks) -> None:
+    def __init__(
+        self, settings: Settings, operations: Operations, clocks: Clocks, authenticator: Authenticator | None = None
+    ) -> None:
         own = settings.model_copy(update=_OWN)
         history = History(
             size=own.history_size, ttl=own.history_ttl, max_bytes=own.history_bytes, clock=clocks.monotonic
         )
         broker = MemoryBroker(history, idempotency_window=0, clock=clocks.monotonic)
-        super().__init__(own, broker, clocks, Stats())
+        super().__init__(own, broker, clocks, Stats(), authenticator)
         self.operations = operations
         self._looking = PeriodicCallback(self.look, INTERVAL * 1000)
         self._before: Samples = {}
