@@ -55,10 +55,11 @@ class History:
     def extend(self, messages: Iterable[Message]) -> None:
         """Keep messages, whose sequences are above all before. One with a ttl of 0 is not kept, and not missed."""
         oldest = self._clock() - self._ttl
-        for message in messages:
-            if message.expires_at != message.accepted_at:
-                self._append(message, oldest)
-        self._make_room(oldest)
+        kept = [message for message in messages if message.expires_at != message.accepted_at]
+        for message in kept:
+            self._append(message, oldest)
+        if kept:
+            self._make_room(oldest)
 
     def _append(self, message: Message, oldest: float) -> None:
         for topic in message.topics:

@@ -107,13 +107,14 @@ def run_server(*flags: str) -> Iterator[Server]:
             with closing(Server(listening["public"], listening["admin"])) as server:
                 yield server
         finally:
-            _stop(process)
+            if not any(row.get("event") == "draining" for row in map(_row, log)):  # asking twice would cut it short
+                process.send_signal(signal.SIGTERM)
+            _wait(process)
             reader.join(PATIENCE)
     assert (process.returncode, [row for row in map(_row, log) if row.get("level") == "error"]) == (0, [])
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
+def _wait(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:

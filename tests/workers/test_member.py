@@ -122,11 +122,14 @@ class FakeChannel:
     async def hear(self) -> Report:
         return await self.reports.get()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 @pytest.mark.gen_test
 async def test_an_answer_that_comes_just_when_patience_ends_is_passed_over() -> None:
     channel = FakeChannel()
-    process = mock.Mock(spec=asyncio.subprocess.Process, pid=1)
+    process = mock.Mock(spec=asyncio.subprocess.Process, pid=1, wait=mock.AsyncMock(return_value=0))
     one = Member(process, cast("Channel[Report]", channel))
     asking = asyncio.ensure_future(one.figures(PATIENCE))
     await asyncio.sleep(0)
@@ -138,3 +141,5 @@ async def test_an_answer_that_comes_just_when_patience_ends_is_passed_over() -> 
     found = await one.figures(PATIENCE)
     assert found
     assert found.metrics == "in time"
+    assert await one.ended() == 0
+    await asyncio.sleep(0)  # its task hears of that
