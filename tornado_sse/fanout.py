@@ -15,7 +15,7 @@ from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import WRITE_SIZE, Outbox
 from tornado_sse.stats import Stats
 
-SLICE = 0.0025
+SLICE = 0.0015
 """Seconds of planning and writing before the loop gets its turn."""
 
 STRIDE = 32
