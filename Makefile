@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos rolling ops lint format readme dashboards manifests pictures bench scale clean
+.PHONY: help install run test chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -58,6 +58,16 @@ bench: $(VENV)/installed-bench ## Measure against the limit: make bench, or make
 scale: $(VENV)/installed-dev ## 100,000 streams on one machine: make scale, or make scale ARGS="--streams 5000"
 	$(BIN)/python benchmarks/scale.py $(ARGS)
 	$(BIN)/python benchmarks/plan.py --write
+
+client: client/node_modules/.package-lock.json ## The browser client, from its sources (wants Node)
+	cd client && npm run check && npm test && node build.mjs ../tornado_sse/web
+
+client-soak: $(VENV)/installed-dev ## The browser client in Chromium, for longer: 10,000 events, 12 tabs, 100 cuts
+	CLIENT_SOAK=true $(BIN)/python -m pytest tests/integration/test_client_tabs.py
+
+client/node_modules/.package-lock.json: client/package-lock.json
+	npm ci --prefix client --no-audit --no-fund
+	touch $@
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -56,15 +56,31 @@ def clock() -> Clock:
 def node(need_program: Callable[[str], str]) -> str:
     """Find Node.js, with the packages that tests/clients/package-lock.json names."""
     program = need_program("node")
-    install_clients(need_program("npm"))
+    install_packages(need_program("npm"), Path(__file__).parent / "clients")
     return program
 
 
+@pytest.fixture
+def client_tools(need_program: Callable[[str], str]) -> Callable[..., str]:
+    """Run a program in client/, with the packages that its lock file names, and return what it said."""
+    need_program("node")
+    npm = need_program("npm")
+    folder = Path(__file__).parents[1] / "client"
+    install_packages(npm, folder)
+
+    def run(*command: object) -> str:
+        words = [*map(str, command)]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
 @cache
-def install_clients(npm: str) -> None:
+def install_packages(npm: str, folder: Path) -> None:
     """Install them unless they are there and no older than the lock file."""
-    clients = Path(__file__).parent / "clients"
-    installed = clients / "node_modules" / ".package-lock.json"
-    lock = clients / "package-lock.json"
+    installed = folder / "node_modules" / ".package-lock.json"
+    lock = folder / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run([npm, "ci", "--prefix", clients, "--silent"], check=True, timeout=300)
+        subprocess.run([npm, "ci", "--prefix", folder, "--silent"], check=True, timeout=300)

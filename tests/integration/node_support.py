@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 CLIENTS = Path(__file__).parents[1] / "clients"
+CLIENT = Path(__file__).parents[2] / "client"
 DEADLINE = 20.0
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends an RST at once
 

@@ -7,6 +7,7 @@ from tornado.web import RequestHandler
 
 from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.handlers.base import NotFoundHandler
+from tornado_sse.handlers.client import ClientHandler
 from tornado_sse.handlers.connect import ConnectHandler
 from tornado_sse.handlers.demo import demo_routes
 from tornado_sse.handlers.disconnect import DisconnectHandler
@@ -26,6 +27,7 @@ PUBLIC: dict[str, type[RequestHandler]] = {
     r"/sse/publish": PublishHandler,
     r"/sse/sessions": SessionsHandler,
     r"/sse/sessions/([^/]+)/refresh": RefreshHandler,
+    r"/sse/(client\.js|client\.js\.map)": ClientHandler,
     r"/openapi\.json": DocumentHandler,
     r"/healthz": HealthHandler,
 }

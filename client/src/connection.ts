@@ -1,0 +1,162 @@
+// One stream at a time, made again whenever it breaks, until it is over for good.
+
+import { Backoff, retryAfter } from "./backoff.js";
+import { open, refresh, type Endpoint } from "./endpoint.js";
+import { Parser, readJson, type WireEvent } from "./parser.js";
+import { Watchdog } from "./watchdog.js";
+
+/** What the server said between two positions: all that this stream was to get after `from`, up to `to`. */
+export interface Batch {
+  from: string;
+  to: string;
+  events: WireEvent[];
+}
+
+export type Link = "connecting" | "open" | "waiting";
+
+export interface Listener {
+  linked(link: Link): void;
+  received(batch: Batch): void;
+}
+
+const TEMPORARY = [408, 425, 429]; // of the statuses below 500
+
+interface Closing {
+  reason: string;
+  reconnect: boolean;
+}
+
+export class Connection {
+  readonly #backoff = new Backoff();
+  #attempt = new AbortController();
+  #watchdog: Watchdog | undefined;
+  #wake = (): void => {};
+  #refused = false;
+  #ended = "";
+
+  /** Goes on after `position`; empty: from now on. `keepalive`: the server's, in milliseconds. */
+  constructor(
+    private readonly endpoint: Endpoint,
+    private readonly listener: Listener,
+    private readonly keepalive: number,
+    public position: string,
+  ) {}
+
+  /** Connect, again and again. Resolves with the reason once it is over: the server's, or that of `stop`. */
+  async run(): Promise<string> {
+    while (!this.#ended) {
+      const atLeast = await this.#try();
+      if (!this.#ended && atLeast >= 0) await this.#wait(atLeast);
+    }
+    return this.#ended;
+  }
+
+  stop(reason: string): void {
+    this.#ended ||= reason;
+    this.#attempt.abort();
+    this.#wake();
+  }
+
+  /** Give the present connection up and make one at once, after another position if there is one. */
+  restart(position = this.position): void {
+    this.position = position;
+    this.#backoff.reset();
+    this.#attempt.abort();
+    this.#wake();
+  }
+
+  /** The page woke. `sure`: what was open is dead; else it is believed to live if its last keepalive came. */
+  woken(sure: boolean): void {
+    if (sure || !this.#watchdog || this.#watchdog.silence > 1.2 * this.keepalive) this.restart();
+  }
+
+  /** Make one attempt and stay with it to its end; return the milliseconds to wait at least, -1: do not wait. */
+  async #try(): Promise<number> {
+    const attempt = (this.#attempt = new AbortController());
+    const watchdog = (this.#watchdog = new Watchdog(2.5 * this.keepalive, () => attempt.abort()));
+    const aborted = new Promise<number>((resolve) => {
+      attempt.signal.addEventListener("abort", () => resolve(-1));
+    });
+    this.listener.linked("connecting");
+    try {
+      return await Promise.race([this.#stream(attempt.signal, watchdog), aborted]);
+    } catch {
+      return 0; // the network, or the token's source, failed
+    } finally {
+      watchdog.stop();
+      attempt.abort();
+      this.#watchdog = undefined;
+    }
+  }
+
+  async #stream(signal: AbortSignal, watchdog: Watchdog): Promise<number> {
+    const response = await open(this.endpoint, this.position, signal);
+    if (response.status !== 200) return this.#refusal(response);
+    if (!/^text\/event-stream *(;|$)/i.test(response.headers.get("Content-Type") ?? "")) return this.#end("no event stream");
+    this.#refused = false;
+    signal.throwIfAborted();
+    this.listener.linked("open");
+    const opened = Date.now();
+    try {
+      return await this.#read(response.body!, signal, watchdog);
+    } finally {
+      if (Date.now() - opened > this.#backoff.retry) this.#backoff.reset();
+    }
+  }
+
+  async #read(body: ReadableStream<Uint8Array>, signal: AbortSignal, watchdog: Watchdog): Promise<number> {
+    const decoder = new TextDecoder();
+    const parser = new Parser(this.position);
+    const reader = body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return 0;
+      signal.throwIfAborted();
+      watchdog.touch();
+      this.#take(parser.feed(decoder.decode(value, { stream: true })), parser);
+      if (this.#ended) return 0;
+    }
+  }
+
+  #take(events: WireEvent[], parser: Parser): void {
+    const batch = { from: this.position, to: parser.lastEventId, events };
+    this.position = batch.to;
+    this.#backoff.retry = parser.retry ?? this.#backoff.retry;
+    if (events.length || batch.from !== batch.to) this.listener.received(batch);
+    for (const event of events) this.#obey(event);
+  }
+
+  #obey({ type, data }: WireEvent): void {
+    if (type === "stream-expiring") refresh(this.endpoint).catch(() => {}); // else it expires, and a fresh token reconnects
+    if (type !== "stream-closing") return;
+    const { reason = "closed", reconnect = true } = readJson<Closing>(data);
+    const renewable = reason === "expired" && this.endpoint.token; // the next attempt brings a fresh one
+    if (!reconnect && !renewable) this.#end(reason);
+  }
+
+  #refusal(response: Response): number {
+    const { status, headers } = response;
+    void response.body?.cancel();
+    if (status === 401 && this.endpoint.token && !this.#refused) {
+      this.#refused = true;
+      return -1;
+    }
+    if (status >= 500 || TEMPORARY.includes(status)) return retryAfter(headers);
+    return this.#end(status === 204 ? "disconnected" : `status ${status}`);
+  }
+
+  #end(reason: string): number {
+    this.#ended ||= reason;
+    return 0;
+  }
+
+  async #wait(atLeast: number): Promise<void> {
+    this.listener.linked("waiting");
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, this.#backoff.next(atLeast));
+    });
+    clearTimeout(timer);
+  }
+}

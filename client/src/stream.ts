@@ -1,0 +1,232 @@
+// What a page holds: an EventTarget like EventSource, fed by its own connection or by the tab that leads.
+
+import { Connection, type Batch, type Link } from "./connection.js";
+import { disconnect, type Endpoint } from "./endpoint.js";
+import { Inbox, report, type Gap } from "./inbox.js";
+import type { WireEvent } from "./parser.js";
+import { PositionStore } from "./position.js";
+import { canShare, Tabs } from "./tabs.js";
+import { watchSleep } from "./wake.js";
+
+/** `waiting`: for the next attempt. `closed` is for good. */
+export type State = Link | "closed";
+
+/** `alone`: with a connection of its own. `leader`: with the one for all tabs; `follower`: fed by the leader. */
+export type Role = "alone" | "leader" | "follower";
+
+export interface StreamOptions {
+  /** Called for each event, the server's own (`stream-...`) included. */
+  onEvent?: ((event: MessageEvent<string>) => void) | undefined;
+  /** Called when events are missing for good. What follows is delivered once the promise returned is settled. */
+  refetch?: ((gap: Gap) => unknown) | undefined;
+  /** Hold one connection for all tabs of the origin that say so. All must be of the same user. Default: false. */
+  share?: boolean | undefined;
+  /** Under which the position is kept, and tabs find each other. Default: the address. */
+  name?: string | undefined;
+  /** The server's interval of keepalives in milliseconds; 2.5 of silence mean reconnect. Default: 15000. */
+  keepalive?: number | undefined;
+}
+
+type Handler<E extends Event> = ((this: EventStream, event: E) => unknown) | null;
+
+export class EventStream extends EventTarget implements AsyncIterable<MessageEvent<string>> {
+  static readonly CONNECTING = 0;
+  static readonly OPEN = 1;
+  static readonly CLOSED = 2;
+  readonly CONNECTING = 0;
+  readonly OPEN = 1;
+  readonly CLOSED = 2;
+
+  onopen: Handler<Event> = null;
+  onmessage: Handler<MessageEvent<string>> = null;
+  onerror: Handler<Event> = null;
+  onstatechange: Handler<Event> = null;
+
+  /** Why it is closed: `closed` by the caller, the server's reason, or the answer's status. Empty while it is not. */
+  reason = "";
+  #state: State = "connecting";
+  #role: Role = "alone";
+  readonly #key: string;
+  readonly #store: PositionStore;
+  readonly #inbox: Inbox;
+  readonly #unwatch: () => void;
+  readonly #ears = new Set<(event?: MessageEvent<string>) => void>();
+  #connection: Connection | undefined;
+  #tabs: Tabs | undefined;
+
+  constructor(
+    private readonly endpoint: Endpoint,
+    private readonly options: StreamOptions = {},
+  ) {
+    super();
+    this.#key = `sse:${options.name ?? endpoint.stream}`;
+    this.#store = new PositionStore(this.#key);
+    this.#inbox = new Inbox(this.#store.load(), {
+      deliver: (event) => this.#deliver(event),
+      refetch: options.refetch,
+      reached: (position) => this.#store.save(position),
+    });
+    for (const type of ["open", "message", "error", "statechange"] as const)
+      this.addEventListener(type, (event) => this[`on${type}`]?.(event as MessageEvent<string>));
+    this.#unwatch = watchSleep({ wake: (sure) => this.#wake(sure), sleep: () => this.#pause() });
+    this.#begin();
+  }
+
+  get url(): string {
+    return this.endpoint.stream;
+  }
+
+  get withCredentials(): boolean {
+    return this.endpoint.credentials === "include";
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  /** As EventSource has it. */
+  get readyState(): 0 | 1 | 2 {
+    return this.#state === "open" ? 1 : this.#state === "closed" ? 2 : 0;
+  }
+
+  /** All up to here was received; empty: nothing yet. */
+  get position(): string {
+    return this.#inbox.position;
+  }
+
+  /**
+   * Stop for good. With `disconnect` the session ends on the server too, for all its streams; the promise rejects if
+   * the server can't be asked.
+   */
+  async close({ disconnect: ended = false } = {}): Promise<void> {
+    this.#finish("closed", false);
+    if (ended) await disconnect(this.endpoint);
+  }
+
+  /** Each event, until the stream is closed. What comes while nobody asks is kept, without bound. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<MessageEvent<string>, void, undefined> {
+    const waiting: MessageEvent<string>[] = [];
+    let wake = (): void => {};
+    const hear = (event?: MessageEvent<string>): void => {
+      if (event) waiting.push(event);
+      wake();
+    };
+    this.#ears.add(hear);
+    try {
+      while (waiting.length || this.#state !== "closed") {
+        if (waiting.length) yield waiting.shift()!;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      this.#ears.delete(hear);
+    }
+  }
+
+  #begin(): void {
+    if (!this.options.share || !canShare()) return this.#lead();
+    this.#show(this.#state, "follower");
+    this.#tabs = new Tabs(this.#key, {
+      lead: () => this.#lead(),
+      follow: () => this.#follow(),
+      heard: (link, position) => this.#heard(link, position),
+      take: (batch) => this.#inbox.take(batch),
+      standing: () => ({ link: this.#state as Link, position: this.#connection?.position ?? "" }),
+      rewind: (position) => this.#connection?.restart(position),
+      position: () => this.#inbox.position,
+      over: (reason) => this.#finish(reason, true),
+    });
+  }
+
+  #lead(): void {
+    const connection = new Connection(
+      this.endpoint,
+      { linked: (link) => this.#linked(link), received: (batch) => this.#received(batch) },
+      this.options.keepalive ?? 15_000,
+      this.#inbox.position,
+    );
+    this.#connection = connection;
+    this.#show(this.#state, this.#tabs ? "leader" : "alone");
+    void connection.run().then((reason) => {
+      if (this.#connection === connection) this.#end(reason);
+    });
+  }
+
+  #received(batch: Batch): void {
+    this.#tabs?.pass(batch);
+    this.#inbox.take(batch);
+  }
+
+  #linked(link: Link): void {
+    this.#show(link, this.#role);
+    this.#tabs?.tell();
+  }
+
+  #heard(link: Link, position: string): void {
+    if (position && !this.#inbox.position) this.#inbox.take({ from: "", to: position, events: [] });
+    this.#show(link, "follower");
+  }
+
+  /** Give the connection up, without an end. */
+  #follow(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.stop("given up");
+    if (this.#tabs) this.#show(this.#state, "follower");
+  }
+
+  #pause(): void {
+    if (this.#state === "closed") return;
+    this.#tabs?.leave();
+    this.#tabs = undefined;
+    this.#follow();
+    this.#show("waiting", this.#role, false);
+  }
+
+  #wake(sure: boolean): void {
+    if (this.#state === "closed") return;
+    if (!this.#connection && !this.#tabs) this.#begin();
+    else this.#connection?.woken(sure);
+  }
+
+  /** The server ended it: for all tabs. */
+  #end(reason: string): void {
+    this.#tabs?.end(reason);
+    this.#finish(reason, true);
+  }
+
+  #finish(reason: string, failed: boolean): void {
+    if (this.#state === "closed") return;
+    this.reason = reason;
+    this.#unwatch();
+    this.#inbox.close();
+    this.#tabs?.leave();
+    this.#tabs = undefined;
+    this.#follow();
+    this.#show("closed", this.#role, failed);
+    for (const hear of this.#ears) hear();
+  }
+
+  #show(state: State, role: Role, failed = state === "waiting"): void {
+    const [before, roleBefore] = [this.#state, this.#role];
+    [this.#state, this.#role] = [state, role];
+    if (state !== before && state === "open") this.dispatchEvent(new Event("open"));
+    if (state !== before && failed) this.dispatchEvent(new Event("error"));
+    if (state !== before || role !== roleBefore) this.dispatchEvent(new Event("statechange"));
+  }
+
+  #deliver({ type, data, lastEventId }: WireEvent): void {
+    const origin = new URL(this.url, globalThis.location?.href).origin;
+    const event = new MessageEvent<string>(type, { data, lastEventId, origin });
+    this.dispatchEvent(event);
+    try {
+      this.options.onEvent?.(event);
+    } catch (error) {
+      report(error);
+    }
+    for (const hear of this.#ears) hear(event);
+  }
+}
