@@ -21,6 +21,8 @@ export interface Listener {
 
 const TEMPORARY = [408, 425, 429]; // of the statuses below 500
 
+const REFRESH_PAUSE = 5_000;
+
 interface Closing {
   reason: string;
   reconnect: boolean;
@@ -31,6 +33,8 @@ export class Connection {
   #attempt = new AbortController();
   #watchdog: Watchdog | undefined;
   #wake = (): void => {};
+  #renewal: ReturnType<typeof setTimeout> | undefined;
+  #renewed = 0;
   #refused = false;
   #ended = "";
 
@@ -84,6 +88,8 @@ export class Connection {
       return 0; // the network, or the token's source, failed
     } finally {
       watchdog.stop();
+      clearTimeout(this.#renewal);
+      this.#renewal = undefined;
       attempt.abort();
       this.#watchdog = undefined;
     }
@@ -127,11 +133,23 @@ export class Connection {
   }
 
   #obey({ type, data }: WireEvent): void {
-    if (type === "stream-expiring") refresh(this.endpoint).catch(() => {}); // else it expires, and a fresh token reconnects
+    if (type === "stream-expiring") this.#renew();
     if (type !== "stream-closing") return;
     const { reason = "closed", reconnect = true } = readJson<Closing>(data);
     const renewable = reason === "expired" && this.endpoint.token; // the next attempt brings a fresh one
     if (!reconnect && !renewable) this.#end(reason);
+  }
+
+  /** Refresh, but not without pause: to a token that lives no longer the server says again at once that it expires. */
+  #renew(): void {
+    this.#renewal ??= setTimeout(
+      () => {
+        this.#renewal = undefined;
+        this.#renewed = Date.now();
+        refresh(this.endpoint).catch(() => {}); // then the stream expires, and reconnects with a fresh token
+      },
+      Math.max(0, this.#renewed + REFRESH_PAUSE - Date.now()),
+    );
   }
 
   #refusal(response: Response): number {

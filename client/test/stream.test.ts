@@ -295,6 +295,17 @@ describe("a token that ends", () => {
     expect(stream.state).toBe("open");
   });
 
+  it("is refreshed again after a pause, if the fresh one lives no longer", async () => {
+    await start({ token: () => "t" });
+    const stream = await server.last.open(expiring);
+    await server.last.refuse(200);
+    await stream.send(expiring + expiring);
+    await pass(4_999);
+    expect(server.asked).toHaveLength(2);
+    await pass(1);
+    expect(server.asked).toHaveLength(3);
+  });
+
   it("is left to the page where there is no token", async () => {
     const seen = vi.fn();
     const stream = await start();

@@ -23,6 +23,7 @@ class Process:
     settings: dict[str, object]
     url: str = ""
     admin_url: str = ""
+    pid: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def problems(self) -> list[dict[str, Any]]:
@@ -40,6 +41,7 @@ def server_process(**settings: object) -> Iterator[Process]:
     env["TORNADO_SSE_JWT_SECRET"] = SECRET
     process = Process(settings)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as running:
+        process.pid = running.pid
         listening: Queue[dict[str, Any] | None] = Queue()
         reader = threading.Thread(target=_read_log, args=(running, process.log, listening))
         reader.start()

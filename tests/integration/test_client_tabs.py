@@ -1,0 +1,202 @@
+"""Many tabs of one origin that share one stream: whatever happens, each has each event once and in order."""
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+import pytest
+from playwright.sync_api import Browser
+from playwright.sync_api import Error as BrowserError
+
+from browser_support import open_browser
+from page_support import SETTINGS, Backend, Link, Tab, leader_of, open_link, open_pages
+from process_support import server_process
+
+SOAK = os.environ.get("CLIENT_SOAK") == "true"
+TABS = 12
+EVENTS, CUTS = (10_000, 100) if SOAK else (1_000, 10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    with server_process(**SETTINGS) as server, closing(Backend(server)) as backend:
+        yield backend
+
+
+@pytest.fixture
+def link(backend: Backend) -> Iterator[Link]:
+    with open_link(backend.process.url) as link:
+        yield link
+
+
+Pages = Callable[[int], list[Tab]]
+
+
+@pytest.fixture
+def pages(browser: Browser, link: Link) -> Iterator[Pages]:
+    with ExitStack() as stack:
+        context = stack.enter_context(browser.new_context())
+        yield lambda count: stack.enter_context(open_pages(context, link, count))
+
+
+def shared(tabs: Sequence[Tab], user: str, **options: object) -> None:
+    for tab in tabs:
+        tab.opened(user, share=True, **options)
+
+
+def freeze(tab: Tab) -> None:
+    tab.freeze()
+
+
+def close(tab: Tab) -> None:
+    tab.page.close()
+
+
+def crash(tab: Tab) -> None:
+    with suppress(BrowserError):
+        tab.page.goto("chrome://crash", timeout=2_000)
+
+
+def stun(tab: Tab) -> None:
+    """Keep the page so busy that it hears and says nothing."""
+    tab.page.evaluate("setTimeout(() => { const end = Date.now() + 5000; while (Date.now() < end); }, 50)")
+
+
+@contextmanager
+def paused(tab: Tab) -> Iterator[None]:
+    """Let nothing run in a page, as when its machine sleeps or its browser freezes it without a word."""
+    session = tab.page.context.new_cdp_session(tab.page)
+    session.send("Debugger.enable")
+    session.send("Debugger.pause")
+    yield
+    session.send("Debugger.resume")
+    session.detach()
+
+
+def test_twelve_tabs_have_one_connection(pages: Pages, backend: Backend) -> None:
+    tabs = pages(TABS)
+    shared(tabs, "twelve")
+    assert backend.metric("open_streams") == 1
+    backend.publish("twelve", *map(str, range(100)))
+    for tab in tabs:
+        tab.has(*map(str, range(100)))
+    assert [tab.role() for tab in tabs].count("leader") == 1
+
+
+@pytest.mark.parametrize("fate", [close, crash, freeze, stun], ids=lambda fate: fate.__name__)
+def test_another_tab_takes_over(fate: Callable[[Tab], None], pages: Pages, backend: Backend) -> None:
+    tabs = pages(4)
+    user = f"led-{fate.__name__}"
+    shared(tabs, user)
+    backend.publish(user, "before")
+    for tab in tabs:
+        tab.has("before")
+    leader = leader_of(tabs)
+    others = [tab for tab in tabs if tab is not leader]
+    fate(leader)
+    backend.publish(user, "meanwhile")
+    leader_of(others)
+    backend.publish(user, "after")
+    for tab in others:
+        tab.has("before", "meanwhile", "after")
+
+
+def test_a_leader_that_stands_still_is_replaced_and_follows_afterwards(pages: Pages, backend: Backend) -> None:
+    tabs = pages(3)
+    shared(tabs, "paused")
+    leader = leader_of(tabs)
+    with paused(leader):
+        backend.publish("paused", "meanwhile")
+        leader_of([tab for tab in tabs if tab is not leader]).has("meanwhile")
+    leader.until("tab.stream.role === 'follower'")
+    backend.publish("paused", "after")
+    for tab in tabs:
+        tab.has("meanwhile", "after")
+
+
+def test_a_thawed_leader_follows_and_missed_nothing(pages: Pages, backend: Backend) -> None:
+    tabs = pages(3)
+    shared(tabs, "thawed")
+    leader = leader_of(tabs)
+    leader.freeze()
+    backend.publish("thawed", "meanwhile")
+    leader_of([tab for tab in tabs if tab is not leader]).has("meanwhile")
+    leader.thaw()
+    leader.has("meanwhile")
+    leader.until("tab.stream.role === 'follower'")
+
+
+def test_a_tab_that_reloads_gets_what_it_missed(pages: Pages, backend: Backend) -> None:
+    tabs = pages(2)
+    shared(tabs, "reload")
+    backend.publish("reload", "one")
+    for tab in tabs:
+        tab.has("one")
+    follower = next(tab for tab in tabs if tab is not leader_of(tabs))
+    follower.page.goto("about:blank")
+    backend.publish("reload", "two", "three")
+    leader_of([tab for tab in tabs if tab is not follower]).has("one", "two", "three")
+    follower.opened("reload", share=True).has("two", "three")
+    assert backend.metric("open_streams") == 1
+
+
+def test_tabs_with_other_channels_have_a_stream_of_their_own(pages: Pages, backend: Backend) -> None:
+    tabs = pages(4)
+    shared(tabs[:2], "mixed", channels=["a"])
+    shared(tabs[2:], "mixed", channels=["b", "a"])
+    backend.publish({"channel": "a"}, "a1")
+    backend.publish({"channel": "b"}, "b1")
+    backend.publish("mixed", "all")
+    for tab in tabs[:2]:
+        tab.has("a1", "all")
+    for tab in tabs[2:]:
+        tab.has("a1", "b1", "all")
+    assert backend.metric("open_streams") == 2
+
+
+def test_the_end_of_the_session_is_the_end_for_all(pages: Pages, backend: Backend) -> None:
+    tabs = pages(3)
+    shared(tabs, "ended")
+    backend.disconnect("ended", "session-of-ended")
+    for tab in tabs:
+        tab.until("tab.stream.state === 'closed'")
+        assert tab.read("tab.stream.reason") == "disconnected"
+
+
+def test_random_cuts_and_lost_leaders(pages: Pages, backend: Backend, link: Link) -> None:
+    """Connections break, leaders are frozen or stand still, and events keep coming."""
+    chance = random.Random(7)  # noqa: S311 - the same story each time
+    tabs = pages(TABS if SOAK else 5)
+    shared(tabs, "storm")
+    sent = [str(number) for number in range(EVENTS)]
+    misfortunes: list[Callable[[], None]] = [
+        link.cut,
+        lambda: freeze_briefly(leader_of(tabs)),
+        lambda: pause_briefly(leader_of(tabs)),
+    ]
+    part = EVENTS // CUTS
+    for turn in range(CUTS):
+        backend.publish("storm", *sent[turn * part : turn * part + part // 2])
+        chance.choice(misfortunes)()
+        backend.publish("storm", *sent[turn * part + part // 2 : (turn + 1) * part])
+    for tab in tabs:
+        tab.has(*sent)
+    assert backend.metric("open_streams") == 1
+
+
+def freeze_briefly(tab: Tab) -> None:
+    tab.freeze()
+    tab.thaw()
+
+
+def pause_briefly(tab: Tab) -> None:
+    """Long enough for another to take the lead."""
+    with paused(tab):
+        tab.link.rest(1.5)
