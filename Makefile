@@ -59,7 +59,10 @@ scale: $(VENV)/installed-dev ## 100,000 streams on one machine: make scale, or m
 	$(BIN)/python benchmarks/scale.py $(ARGS)
 	$(BIN)/python benchmarks/plan.py --write
 
-client: client/node_modules/.package-lock.json ## The browser client, from its sources (wants Node)
+client: pictures: $(VENV)/installed-dev ## The pictures of the demo in README
+	PYTHONPATH=tests $(BIN)/python tests/integration/pictures.py
+
+client/node_modules/.package-lock.json ## The browser client, from its sources (wants Node)
 	cd client && npm run check && npm test && node build.mjs ../tornado_sse/web
 
 client-soak: $(VENV)/installed-dev ## The browser client in Chromium, for longer: 10,000 events, 12 tabs, 100 cuts

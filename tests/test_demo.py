@@ -120,7 +120,12 @@ async def test_the_root_leads_to_the_page(demo: Demo) -> None:
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("path", "media_type"),
-    [("/demo", "text/html"), ("/demo/demo.css", "text/css"), ("/demo/demo.js", "text/javascript")],
+    [
+        ("/demo", "text/html"),
+        ("/demo/demo.css", "text/css"),
+        ("/demo/demo.js", "text/javascript"),
+        ("/demo/view.js", "text/javascript"),
+    ],
 )
 async def test_files(demo: Demo, path: str, media_type: str) -> None:
     response = await demo.get(path)
@@ -146,7 +151,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline() -> None
     assert links.inline == []
     assert {"demo/demo.css", "demo/demo.js"} <= set(links.urls)
     assert all(url.startswith(("demo", "data:image/svg+xml")) for url in links.urls)
-    assert "http" not in (WEB / "demo.js").read_text(encoding="utf-8")
+    assert all("http" not in (WEB / name).read_text(encoding="utf-8") for name in ("demo.js", "view.js"))
     assert "url(" not in (WEB / "demo.css").read_text(encoding="utf-8")
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from browser_support import Server, Tab, open_browser, open_tab, run_server
+from pictures import Scheme, take
 
 CONNECTING, OPEN, CLOSED = 0, 1, 2
 RETRY = "--retry=0.6"
@@ -232,7 +234,8 @@ class Demo:
         self.sees_state("Stream open")
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if "ERR_INCOMPLETE_CHUNKED_ENCODING" not in message.text:  # that is what a cut looks like
+        cut = "ERR_INCOMPLETE_CHUNKED_ENCODING" in message.text  # that is what a cut looks like
+        if not cut and not message.location["url"].endswith("/favicon.ico"):  # of the page before
             self.problems.append(message.text)
 
     def press(self, button: str) -> None:
@@ -296,11 +299,45 @@ def test_the_demo_shows_a_hole(browser: Browser, forgetful: Server) -> None:
         demo.sees("All three arrived", times=0)
 
 
+def test_the_demo_shows_which_tab_leads(demo: Demo, server: Server) -> None:
+    page = demo.page.context.new_page()
+    other = Demo(page, server)
+    expect(page.locator("#user")).to_have_text(demo.page.locator("#user").inner_text())
+    expect(page.locator("#connections")).to_have_text("2 tabs, 1 connection")
+    expect(demo.page.locator("#tabs .leads")).to_have_text("This tab leads")
+    expect(page.locator("#tabs .leads")).not_to_have_text("This tab leads")
+    demo.press("Send")
+    other.sees("Hello from this page", kind="li.live")
+    demo.page.close()
+    expect(page.locator("#tabs .leads")).to_have_text("This tab leads")
+    expect(page.locator("#connections")).to_have_text("1 tab, 1 connection")
+    other.press("Send")
+    other.sees("Hello from this page", times=2, kind="li.live")
+    assert other.problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_of_the_demo(browser: Browser, server: Server, scheme: Scheme, tmp_path: Path) -> None:
+    assert take(browser, server.url, scheme, tmp_path).stat().st_size > 50_000
+
+
+def test_the_demo_starts_anew_where_its_session_is_unknown(demo: Demo) -> None:
+    demo.page.evaluate("""() => {
+        const kept = JSON.parse(localStorage["demo-session"]);
+        localStorage["demo-session"] = JSON.stringify({ ...kept, sessionId: "of-another-server" });
+    }""")
+    demo.page.reload()
+    demo.sees_state("Stream open")
+    demo.press("Send")
+    demo.sees("Hello from this page", kind="li.live")
+    demo.problems.clear()  # the browser tells of the 401
+
+
 def test_the_demo_disconnects_for_good_and_starts_anew(demo: Demo) -> None:
     demo.press("Disconnect for good")
     demo.sees_state("Stream closed")
     demo.sees("stream-closing", kind="li.server")
-    demo.sees("204 No Content")
+    demo.sees("said goodbye for good")
     expect(demo.page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
     expect(demo.page.get_by_role("button", name="Start a new session")).to_be_focused()
     demo.page.keyboard.press("Enter")

@@ -1,47 +1,65 @@
-// One EventSource on a session minted for this page; everything else here is for seeing what it does.
+// One stream for all tabs of this page, by the client that this server ships; the rest is for seeing what it does.
 
-const NAMES = ["message", "note", "announcement", "stream-gap", "stream-closing", "stream-expiring"];
+import { connect } from "../sse/client.js";
+import { allow, clear, count, counts, note, parse, show, showEvent, showTabs, text } from "./view.js";
+
+const KEPT = "demo-session"; // in localStorage: all tabs are the same user
 const THREE = ["first", "second", "third"];
-const ENTRIES = 300; // of the list, at most
-const STATES = { connecting: "Connecting", open: "Stream open", reconnecting: "Reconnecting", closed: "Stream closed" };
 const $ = (id) => document.getElementById(id);
 
 let session = null;
-let source = null;
+let stream = null;
 let clockSkew = 0; // seconds that the server's clock is ahead of ours
 let openedAt = Infinity; // in the server's time; messages from before then were replayed
 let lostAt = null;
-let farewell = null;
-let lastId = "";
 let away = null; // positions sent while the stream was cut, and positions that arrived since
-const counts = { received: 0, replayed: 0, reconnects: 0 };
 
 // --- the stream ---
 
 async function start() {
-  session = await post("demo/session", { name: madeUpName() });
-  clockSkew = session.now - Date.now() / 1000;
-  [lostAt, farewell, lastId, away, openedAt] = [null, null, "", null, Infinity];
-  Object.keys(counts).forEach((name) => count(name, 0));
-  $("user").textContent = session.userId;
-  $("last-id").textContent = "no event yet";
-  $("log").replaceChildren();
+  const opened = await navigator.locks.request(KEPT, takeSession);
+  session = opened;
+  clockSkew = session.skew;
+  [lostAt, away, openedAt] = [null, null, Infinity];
+  clear();
+  text("user", session.userId);
+  text("last-id", "no event yet");
   allow(true);
-  connect();
+  stream = connect({
+    url: new URL(".", location.href).href,
+    sessionId: session.sessionId,
+    channels: [session.channel],
+    share: true,
+    onEvent: received,
+    refetch: () => note("This is where a page fetches its state anew; events wait until it has.", "bad"),
+  });
+  stream.addEventListener("statechange", changed);
+  changed();
 }
 
-function connect() {
-  show("connecting");
-  source = new EventSource(`sse/connect/${session.sessionId}?channel=${session.channel}`);
-  source.onopen = opened;
-  source.onerror = lost;
-  NAMES.forEach((name) => source.addEventListener(name, received));
+/** The session that another tab keeps, or a new one. One tab at a time asks. */
+async function takeSession() {
+  const kept = parse(localStorage.getItem(KEPT));
+  if (kept && kept.expiresAt > Date.now() / 1000 + kept.skew) return kept;
+  const made = await post("demo/session", { name: madeUpName() });
+  const fresh = { ...made, skew: made.now - Date.now() / 1000 };
+  localStorage.setItem(KEPT, JSON.stringify(fresh));
+  return fresh;
+}
+
+function changed() {
+  const { state, role, reason } = stream;
+  show(state, role);
+  announce();
+  if (state === "open") opened();
+  if (state === "waiting") lost();
+  if (state === "closed") closed(reason);
 }
 
 function opened() {
+  if (openedAt !== Infinity && lostAt === null) return; // only the role changed
   openedAt = Date.now() / 1000 + clockSkew;
-  show("open");
-  if (lostAt === null) return note("Connected. The session id in the URL is the only credential.");
+  if (lostAt === null) return note("Connected. The session id is the only credential.");
   const seconds = ((performance.now() - lostAt) / 1000).toFixed(1);
   lostAt = null;
   count("reconnects", counts.reconnects + 1);
@@ -49,47 +67,77 @@ function opened() {
 }
 
 function lost() {
-  if (source.readyState === EventSource.CLOSED) return closed();
-  if (source.readyState !== EventSource.CONNECTING || lostAt !== null) return;
+  if (lostAt !== null) return;
   lostAt = performance.now();
-  show("reconnecting");
-  note(`Connection lost. The browser comes back with Last-Event-ID ${lastId || "of the stream’s beginning"}.`);
+  note(`Connection lost. The client comes back with Last-Event-ID ${stream.position || "of the stream’s beginning"}.`);
 }
 
-function closed() {
-  show("closed");
-  if (farewell?.reason === "disconnected") {
-    note("The browser asked once more, was answered 204 No Content, and stopped for good.", "good");
-  } else {
-    note("The server refused this session, so the browser stopped. It may have expired, or the server was restarted.", "bad");
-  }
+function closed(reason) {
+  localStorage.removeItem(KEPT);
   allow(false);
+  if (reason === "disconnected") note("The server said goodbye for good, so the client asks no more.", "good");
+  else if (reason === "closed") note("This page closed the stream.");
+  else startAnew(reason);
+}
+
+/** The session ended, or the server was restarted and does not know it. */
+function startAnew(reason) {
+  note(`The session is over (${reason}). Here is a new one.`);
+  start().catch(complain);
 }
 
 function received(event) {
-  if (event.lastEventId) $("last-id").textContent = lastId = event.lastEventId;
+  if (event.lastEventId) text("last-id", event.lastEventId);
   if (event.type.startsWith("stream-")) return receivedFromServer(event);
   const own = parse(event.data);
   const replayed = counts.reconnects > 0 && own?.at < openedAt;
   count("received", counts.received + 1);
   if (replayed) count("replayed", counts.replayed + 1);
-  showEvent(event, own, replayed);
+  showEvent(event, own, replayed, session.userId);
   away?.arrived.push(event.lastEventId);
   compare();
 }
 
 function receivedFromServer(event) {
-  if (event.type === "stream-closing") farewell = parse(event.data);
   showEvent(event, null, false);
   if (event.type !== "stream-gap") return;
   away = null;
+  count("gaps", counts.gaps + 1);
   note("Some events are gone for good: the server no longer had them, and says so.", "bad");
+}
+
+// --- the tabs ---
+
+const me = crypto.randomUUID();
+const tabs = new Map(); // id -> whether it leads, in the order of their coming
+const hall = new BroadcastChannel("demo-tabs");
+
+hall.onmessage = ({ data: { id, leads, asks } }) => {
+  tabs.set(id, leads);
+  if (asks) announce();
+  showTabs(tabs, me);
+};
+
+function announce(more = {}) {
+  const leads = stream?.state !== "closed" && stream?.role === "leader";
+  if (leads) for (const id of tabs.keys()) tabs.set(id, false);
+  tabs.set(me, leads);
+  hall.postMessage({ id: me, leads, ...more });
+  showTabs(tabs, me);
+}
+
+/** Each tab holds a lock as long as it lives: even of one that crashed it is known that it is gone. */
+async function dropGone() {
+  const { held } = await navigator.locks.query();
+  const living = new Set(held.map(({ name }) => name));
+  for (const id of tabs.keys()) if (!living.has(`demo-tab ${id}`)) tabs.delete(id);
+  showTabs(tabs, me);
 }
 
 // --- what the buttons do ---
 
-async function send(text, to) {
-  return post("demo/send", { sessionId: session.sessionId, text, to });
+async function send(words, to) {
+  return post("demo/send", { sessionId: session.sessionId, text: words, to });
 }
 
 async function cut() {
@@ -115,6 +163,14 @@ function compare() {
   note(exact ? "All three arrived: each once, and in order." : "They did not arrive in order.", exact ? "good" : "bad");
 }
 
+/** Nothing runs in this tab for five seconds: if it led, another takes over, and later it catches up. */
+async function stall() {
+  note("This tab stands still for five seconds.");
+  await new Promise((resolve) => setTimeout(resolve, 100)); // to be seen
+  for (const end = Date.now() + 5000; Date.now() < end; );
+  note("It runs again, and is told what it missed.");
+}
+
 async function disconnect() {
   const response = await fetch(`sse/disconnect/${session.sessionId}`, { method: "DELETE" });
   if (!response.ok) throw new Error((await response.json()).message);
@@ -128,66 +184,6 @@ async function post(path, body) {
   return answer;
 }
 
-// --- what is seen ---
-
-function show(state) {
-  $("state").dataset.state = state;
-  $("state").textContent = STATES[state];
-}
-
-function count(name, value) {
-  counts[name] = value;
-  $(name).textContent = value;
-}
-
-function allow(open) {
-  for (const button of document.querySelectorAll("button")) button.disabled = !open;
-  $("disconnect").hidden = !open;
-  $("restart").hidden = open;
-  $("restart").disabled = false;
-  if (!open) $("restart").focus();
-}
-
-function showEvent(event, own, replayed) {
-  const data = own?.text === undefined
-    ? [element("span", "raw", event.data)]
-    : [own.text, element("span", "from", own.from === session.userId ? "" : `  from ${own.from}`)];
-  const kind = event.type.startsWith("stream-") ? "server" : replayed ? "replayed" : "live";
-  const last = element("span", "id", event.type.startsWith("stream-") ? "" : event.lastEventId);
-  if (replayed) last.append(element("span", "tag again", "replayed"));
-  enter(kind, [element("span", "tag", event.type), ...data], last);
-}
-
-function note(text, kind = "") {
-  enter(`note ${kind}`, [text], "");
-}
-
-function enter(kind, data, last) {
-  const [log, scroll] = [$("log"), $("scroll")];
-  const following = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
-  const now = new Date();
-  const time = element("time", "", `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`);
-  const item = element("li", kind, time, element("span", "data", ...data), last);
-  log.append(item);
-  while (log.children.length > ENTRIES) log.firstChild.remove();
-  if (following) scroll.scrollTop = scroll.scrollHeight;
-}
-
-function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.append(...children);
-  return made;
-}
-
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null; // what others publish need not be JSON
-  }
-}
-
 function madeUpName() {
   const pick = (words) => words[Math.floor(Math.random() * words.length)];
   const first = ["amber", "brisk", "calm", "clear", "gentle", "lively", "merry", "quiet", "swift", "wandering"];
@@ -195,16 +191,24 @@ function madeUpName() {
   return `${pick(first)}-${pick(second)}-${100 + Math.floor(Math.random() * 900)}`;
 }
 
+function complain(problem) {
+  note(`That did not work: ${problem.message}`, "bad");
+}
+
 function doing(action) {
   return (event) => {
     event.preventDefault();
-    action().catch((problem) => note(`That did not work: ${problem.message}`, "bad"));
+    action().catch(complain);
   };
 }
 
 $("send").addEventListener("submit", doing(() => send($("text").value, new FormData($("send")).get("to"))));
-$("cut").addEventListener("click", doing(cut));
-$("cut-and-send").addEventListener("click", doing(cutAndSend));
-$("disconnect").addEventListener("click", doing(disconnect));
-$("restart").addEventListener("click", doing(start));
-start().catch((problem) => note(`No session: ${problem.message}`, "bad"));
+for (const [id, action] of Object.entries({ cut, "cut-and-send": cutAndSend, stall, disconnect, restart: start })) {
+  $(id).addEventListener("click", doing(action));
+}
+navigator.locks.request(`demo-tab ${me}`, () => {
+  announce({ asks: true });
+  setInterval(() => dropGone().catch(complain), 1000);
+  return new Promise(() => {});
+});
+start().catch(complain);
