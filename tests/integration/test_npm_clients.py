@@ -111,6 +111,8 @@ def test_a_session_disconnected_on_purpose_stops_it_for_good(node: str, server: 
             assert await tale.client.exits() == 0  # nothing is left to do: no timer, no connection
             assert [event["name"] for event in tale.client.events] == ["stream-closing"]
             assert "closed" in [said["what"] for said in tale.client.said[-2:]]
-            assert tale.proxy.connects == (1 if name == OWN else 2)  # ours takes the server's word, the others ask again
+            assert tale.proxy.connects == (
+                1 if name == OWN else 2
+            )  # ours takes the server's word, the others ask again
 
     asyncio.run(tell())
