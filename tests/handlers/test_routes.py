@@ -4,7 +4,7 @@ from handlers_support import Ask
 from server_support import SECRET, serving
 from tornado_sse.app import EventServer
 from tornado_sse.config import Settings
-from tornado_sse.handlers.routes import ADMIN, PUBLIC, admin_routes, application, public_routes
+from tornado_sse.handlers.routes import ADMIN, FILES, PUBLIC, admin_routes, application, public_routes
 
 
 def patterns(routes: list[object]) -> list[str]:
@@ -16,7 +16,7 @@ def made(**settings: object) -> EventServer:
 
 
 def test_the_public_operations() -> None:
-    assert patterns([*public_routes(made())]) == [pattern + "$" for pattern in PUBLIC]
+    assert patterns([*public_routes(made())]) == [pattern + "$" for pattern in PUBLIC | FILES]
     assert "/sse/connect/([^/]+)$" in patterns([*public_routes(made())])
 
 

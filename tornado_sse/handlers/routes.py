@@ -27,9 +27,11 @@ PUBLIC: dict[str, type[RequestHandler]] = {
     r"/sse/publish": PublishHandler,
     r"/sse/sessions": SessionsHandler,
     r"/sse/sessions/([^/]+)/refresh": RefreshHandler,
-    r"/sse/(client\.js|client\.js\.map)": ClientHandler,
     r"/openapi\.json": DocumentHandler,
     r"/healthz": HealthHandler,
+}
+FILES: dict[str, type[RequestHandler]] = {
+    r"/sse/(client\.js|client\.js\.map)": ClientHandler,  # no operation: the OpenAPI document leaves it out
 }
 ADMIN: dict[str, type[RequestHandler]] = {
     r"/healthz": HealthHandler,
@@ -40,7 +42,7 @@ ADMIN: dict[str, type[RequestHandler]] = {
 
 def public_routes(server: "Node") -> list[URLSpec]:
     """Return the rules of the public operations; in dev mode the demo's as well."""
-    routes = _specs(PUBLIC, server)
+    routes = _specs(PUBLIC | FILES, server)
     return routes + demo_routes(server) if server.settings.dev else routes
 
 
