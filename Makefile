@@ -29,7 +29,8 @@ rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rol
 ops: $(VENV)/installed-dev ## What operations rely on, with real programs and real faults: some minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ops
 
-pictures: $(VENV)/installed-dev ## The pictures in docs/images, of the console and the dashboard; some minutes
+pictures: $(VENV)/installed-dev ## The pictures in docs/images: demo, console, dashboard; some minutes
+	PYTHONPATH=tests $(BIN)/python tests/integration/pictures.py
 	PYTHONPATH=tests $(BIN)/python tests/integration/console_pictures.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests:tests/integration $(BIN)/python tests/integration/ops_pictures.py
 
@@ -59,10 +60,7 @@ scale: $(VENV)/installed-dev ## 100,000 streams on one machine: make scale, or m
 	$(BIN)/python benchmarks/scale.py $(ARGS)
 	$(BIN)/python benchmarks/plan.py --write
 
-client: pictures: $(VENV)/installed-dev ## The pictures of the demo in README
-	PYTHONPATH=tests $(BIN)/python tests/integration/pictures.py
-
-client/node_modules/.package-lock.json ## The browser client, from its sources (wants Node)
+client: client/node_modules/.package-lock.json ## The browser client, from its sources (wants Node)
 	cd client && npm run check && npm test && node build.mjs ../tornado_sse/web
 
 client-soak: $(VENV)/installed-dev ## The browser client in Chromium, for longer: 10,000 events, 12 tabs, 100 cuts
