@@ -83,4 +83,4 @@ def install_packages(npm: str, folder: Path) -> None:
     installed = folder / "node_modules" / ".package-lock.json"
     lock = folder / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run([npm, "ci", "--prefix", folder, "--silent"], check=True, timeout=300)
+        subprocess.run([npm, "ci", "--prefix", folder, "--loglevel=error"], check=True, timeout=300)
