@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from client_support import until
+from client_support import Client, until
 from connection_support import BUFFER, LARGE, PIECE, body, get, listening, post
 from server_support import Clock
 from tornado_sse.listener import SLOW
@@ -82,6 +82,16 @@ async def test_a_slow_reader_gets_all_of_a_large_answer(clock: Clock) -> None:
         assert data.count(b"#") == LARGE
         assert data.count(b"HTTP/1.1 200 OK") == 2
         assert node.hold.hung_up == 0
+
+
+@pytest.mark.gen_test
+async def test_a_large_answer_to_a_request_that_is_there_at_the_accept_arrives_whole() -> None:
+    async with listening() as node:
+        with socket.create_connection(("127.0.0.1", node.listener.port)) as connection:
+            connection.sendall(get("/large", "Connection: close"))
+            connection.setblocking(False)
+            assert (await Client(connection).read_all()).count(b"#") == LARGE
+        await node.forgotten()
 
 
 @pytest.mark.gen_test

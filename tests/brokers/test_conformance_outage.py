@@ -41,6 +41,7 @@ def test_a_black_hole_is_noticed_and_nothing_is_said_to_be_published(run: Run) -
             node.broker.replay([USER], 0),
             node.broker.subscribe([CHANNEL]),
             node.broker.announce(Disconnect("u")),
+            node.broker.tell(b"x"),
         ):
             with pytest.raises(Unavailable):
                 await attempt

@@ -48,9 +48,10 @@ def test_a_command_is_carried_out_at_once(broker: MemoryBroker) -> None:
         await broker.announce(Disconnect("u", "s"))
         await broker.close()
         await broker.announce(Disconnect("u", "t"))
+        await broker.tell(b"too late")
 
     asyncio.run(scenario())
-    assert node.commands == [Disconnect("u", "s")]
+    assert (node.commands, node.heard) == ([Disconnect("u", "s")], [])
 
 
 def test_a_broker_that_is_not_started_keeps_what_is_published(broker: MemoryBroker) -> None:
