@@ -122,6 +122,7 @@ async def test_the_root_leads_to_the_page(demo: Demo) -> None:
     ("path", "media_type"),
     [
         ("/demo", "text/html"),
+        ("/demo/base.css", "text/css"),
         ("/demo/demo.css", "text/css"),
         ("/demo/demo.js", "text/javascript"),
         ("/demo/view.js", "text/javascript"),
@@ -149,10 +150,10 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline() -> None
     links = Links()
     links.feed((WEB / "demo.html").read_text(encoding="utf-8"))
     assert links.inline == []
-    assert {"demo/demo.css", "demo/demo.js"} <= set(links.urls)
+    assert {"demo/base.css", "demo/demo.css", "demo/demo.js"} <= set(links.urls)
     assert all(url.startswith(("demo", "data:image/svg+xml")) for url in links.urls)
     assert all("http" not in (WEB / name).read_text(encoding="utf-8") for name in ("demo.js", "view.js"))
-    assert "url(" not in (WEB / "demo.css").read_text(encoding="utf-8")
+    assert all("url(" not in (WEB / name).read_text(encoding="utf-8") for name in ("base.css", "demo.css"))
 
 
 @pytest.mark.gen_test

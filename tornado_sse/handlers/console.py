@@ -147,5 +147,5 @@ def console_routes(console: "Console") -> list[URLSpec]:
         r"/api/drain": DrainHandler,
     }
     api = [URLSpec(pattern + "$", handler, {"server": console}) for pattern, handler in table.items()]
-    files = r"/console/(console\.css|console\.js|console-[a-z]+\.js)$"
+    files = r"/console/(base\.css|console\.css|console\.js|console-[a-z]+\.js)$"
     return [URLSpec(r"/console$", PageHandler, page), URLSpec(files, PageHandler, page), *api]

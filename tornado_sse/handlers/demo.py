@@ -128,5 +128,5 @@ def demo_routes(server: "Node") -> list[URLSpec]:
     return [
         *(URLSpec(pattern + "$", handler, {"server": server}) for pattern, handler in table.items()),
         URLSpec(r"/demo$", PageHandler, page),
-        URLSpec(r"/demo/(demo\.css|demo\.js|view\.js)$", PageHandler, page),
+        URLSpec(r"/demo/(base\.css|demo\.css|demo\.js|view\.js)$", PageHandler, page),
     ]
