@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+REAL := tests/brokers tests/integration tests/workers # tests of whole processes: servers, engines, browsers
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak
+.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -14,11 +15,18 @@ install: $(VENV)/installed ## A virtual environment with tornado-sse in it
 run: install ## A server to try out; prints a link to a page where events arrive
 	$(BIN)/tornado-sse serve --dev
 
-test: $(VENV)/installed-dev ## Every test, with coverage
-	$(BIN)/python -m coverage erase
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m coverage run -m pytest
+test: test-units test-real ## Every test, with coverage: make test, or on two cores make --jobs 2 test
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+test-units test-real: forget-coverage
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m coverage run -m pytest $(PARTS)
+
+test-units: PARTS = tests $(REAL:%=--ignore %)
+test-real: PARTS = $(REAL)
+
+forget-coverage: $(VENV)/installed-dev
+	$(BIN)/python -m coverage erase
 
 chaos: $(VENV)/installed-dev ## Three minutes of kills, stalls and restarts under load: make chaos, or make chaos ARGS="--seed 1f"
 	PYTHONPATH=tests $(BIN)/python tests/integration/chaos.py $(ARGS)
