@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REAL := tests/brokers tests/integration tests/workers # tests of whole processes: servers, engines, browsers
+REAL := tests/abuse tests/brokers tests/integration tests/workers # whole processes: servers, engines, browsers
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak
+.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -36,6 +36,9 @@ rolling: $(VENV)/installed-dev ## A rolling deploy under 5,000 clients: make rol
 
 ops: $(VENV)/installed-dev ## What operations rely on, with real programs and real faults: some minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ops
+
+abuse: $(VENV)/installed-dev ## Attacks at full size: about an hour; make abuse ARGS="-k ghosts" for one
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m abuse tests/abuse $(ARGS)
 
 pictures: $(VENV)/installed-dev ## The pictures in docs/images: demo, console, dashboard; some minutes
 	PYTHONPATH=tests $(BIN)/python tests/integration/pictures.py
