@@ -53,14 +53,15 @@ def test_what_is_malformed_in_the_engine_is_counted_and_passed_over() -> None:
         client = backend.server.client
         for text in ("hello", b"\xff", "e 1 2 3"):
             await client.publish("sse:live:user:u", text)
-        await client.eval(PUBLISH, 1, "sse", "", 1, "no JSON", 1, "user:u")
+        for body in ("no JSON", '{"to": ["user:u"], "data": "x", "more": ' + "[" * 100_000):
+            await client.eval(PUBLISH, 1, "sse", "", 1, body, 1, "user:u")
         (last,) = await node.publish(USER)
         await node.until_seen(last)
-        assert node.seen(USER) == [2]
-        assert backend.stats.messages_malformed == 4
-        assert sequences((await node.broker.replay([USER], 0)).messages) == [2]
-        await client.xadd("sse:history:user:u", {"m": "no entry"}, id="3-0")
-        assert sequences((await node.broker.replay([USER], 0)).messages) == [2]
+        assert node.seen(USER) == [3]
+        assert backend.stats.messages_malformed == 5
+        assert sequences((await node.broker.replay([USER], 0)).messages) == [3]
+        await client.xadd("sse:history:user:u", {"m": "no entry"}, id="4-0")
+        assert sequences((await node.broker.replay([USER], 0)).messages) == [3]
 
     play(scenario)
 

@@ -1,10 +1,12 @@
 """What is written to Redis and read from it."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_sse import topic
+from tornado_sse import event, topic
 from tornado_sse.brokers.base import Disconnect, Published
 from tornado_sse.brokers.redis import codec
 from tornado_sse.brokers.redis.codec import Entry, Malformed
@@ -13,6 +15,7 @@ from tornado_sse.position import Position
 from tornado_sse.topic import ALL, Topic
 
 names = st.text(min_size=1, max_size=20)
+events = names.filter(lambda name: event.name_problem(name) is None)
 topics = st.one_of(
     st.just(ALL), names.map(topic.user), names.map(topic.channel), st.builds(topic.session, names, names)
 )
@@ -55,9 +58,9 @@ def test_arguments_of_drafts() -> None:
     ]
 
 
-@given(st.text(), st.none() | st.text(), st.none() | st.text(), st.none() | st.integers(0, 10**9))
-def test_a_message_is_read_as_it_was_written(data: str, event: str | None, key: str | None, ttl: int | None) -> None:
-    draft = Draft((ALL, topic.user("u")), data, event, key, ttl)
+@given(st.text(), st.none() | events, st.none() | st.text(), st.none() | st.integers(0, 10**9))
+def test_a_message_is_read_as_it_was_written(data: str, name: str | None, key: str | None, ttl: int | None) -> None:
+    draft = Draft((ALL, topic.user("u")), data, name, key, ttl)
     _, _, body, *_ = codec.draft_arguments([draft])
     assert isinstance(body, bytes)
     entry = codec.read_entry(b"e 17 1000 3 " + body)
@@ -78,7 +81,14 @@ def test_a_command_is_read_as_it_was_written(user: str, session: str, revoked: b
     assert codec.open_entry(Entry("e", 1, 0, 0, body), "e", 0) == command
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"e 1 2 3", b"e x 2 3 {}", b"\xff 1 2 3 {}", b"e 1.5 2 3 {}"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"hello", b"e 1 2 3", b"e x 2 3 {}", b"\xff 1 2 3 {}", b"e 1.5 2 3 {}", b" 1 2 3 {}"),
+        *(b"e -1 2 3 {}", b"e 1 -2 3 {}", b"e +1 2 3 {}", b"e 1_0 2 3 {}"),
+        *(b"e %b 2 3 {}" % (b"1" * 20), b"e 1 %b 3 {}" % (b"1" * 400)),
+    ],
+)
 def test_what_has_no_head_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         codec.read_entry(data)
@@ -95,6 +105,11 @@ def test_what_has_no_head_is_malformed(data: bytes) -> None:
         b'{"to":["all"],"data":1}',
         b'{"to":["commands"],"data":"x"}',
         b'{"to":["all"],"data":"\xff"}',
+        b'{"to":["all"],"data":"x","event":""}',
+        b'{"to":["all"],"data":"x","event":"a\\nid: e-9"}',
+        b'{"to":["all"],"data":"x","event":"stream-closing"}',
+        b'{"to":["all"],"data":"x","more":' + b"[" * 100_000,
+        json.dumps({"to": ["commands"], "data": '{"more":' + "[" * 100_000}).encode(),
     ],
 )
 def test_a_body_that_is_none_is_malformed(body: bytes) -> None:

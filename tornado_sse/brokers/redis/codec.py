@@ -3,6 +3,7 @@
 An entry is `<epoch> <sequence> <unix time in ms> <sequence of the topic's message before> <body>`, the body JSON.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tornado_sse.brokers.base import Disconnect, Published
+from tornado_sse.event import name_problem
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position, parse
 from tornado_sse.topic import ALL, Topic, channel, session, user
@@ -35,6 +37,7 @@ class _Body(msgspec.Struct, omit_defaults=True):
     traceparent: str | None = None
 
 
+_HEAD = re.compile(rb"([0-9a-z]{1,32}) ([0-9]{1,19}) ([0-9]{1,15}) ([0-9]{1,19}) ")
 _body_encoder = msgspec.json.Encoder()
 _body_decoder = msgspec.json.Decoder(_Body)
 _command_decoder = msgspec.json.Decoder(Disconnect)
@@ -109,11 +112,11 @@ class Entry(NamedTuple):
 
 def read_entry(data: bytes) -> Entry:
     """Read the head of an entry. Raises Malformed."""
-    try:
-        epoch, sequence, at, previous, body = data.split(b" ", 4)
-        return Entry(epoch.decode("ascii"), int(sequence), int(at), int(previous), body)
-    except ValueError as error:
-        raise Malformed("no entry") from error
+    head = _HEAD.match(data)
+    if head is None:
+        raise Malformed("no entry")
+    epoch, sequence, at, previous = head.groups()
+    return Entry(epoch.decode(), int(sequence), int(at), int(previous), data[head.end() :])
 
 
 def open_entry(entry: Entry, epoch: str, accepted_at: float) -> Message | Disconnect:
@@ -122,10 +125,12 @@ def open_entry(entry: Entry, epoch: str, accepted_at: float) -> Message | Discon
         body = _body_decoder.decode(entry.body)
         if body.to == [COMMANDS]:
             return _command_decoder.decode(body.data)
+        if body.event is not None and (problem := name_problem(body.event)):
+            raise Malformed(f"`event` {problem}")
         topics = tuple(map(read_topic, body.to))
         draft = Draft(topics, body.data, body.event, body.key, body.ttl, traceparent=body.traceparent)
         return Message(draft, Position(epoch, entry.sequence), accepted_at)
-    except ValueError as error:  # msgspec's errors are ValueErrors, as are lone surrogates
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, as are lone surrogates
         raise Malformed(str(error)) from error
 
 
