@@ -180,7 +180,16 @@ def test_nobody_else_is_nobody_to_end_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [b"", b"x", b"[]", b"{}", b'{"node": "n", "number": "1"}', b'{"node": 1, "number": 1}']
+    "words",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"{}",
+        b'{"node": "n", "number": "1"}',
+        b'{"node": 1, "number": 1}',
+        b'{"more":' + b"[" * 100_000,
+    ],
 )
 def test_what_is_no_report_is_malformed(hub: Hub, words: bytes) -> None:
     with pytest.raises(Malformed):

@@ -173,5 +173,5 @@ _decoder = msgspec.json.Decoder(Report)
 def _read(words: bytes) -> Report:
     try:
         return _decoder.decode(words)
-    except ValueError as error:  # msgspec's errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise Malformed(str(error)) from error
