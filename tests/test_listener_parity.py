@@ -87,6 +87,7 @@ REQUESTS = [
     PLAIN.replace("a\r", "a/b\r") + PLAIN,
     PLAIN.replace("a\r", "\r"),
     PLAIN.replace("Host: a\r\n", ""),
+    PLAIN.replace("Host: a\r\n", "").replace("GET", "HEAD"),
     PLAIN.replace("Host: a\r\n", "X: a\r\n") + PLAIN,
     PLAIN.replace("\r\n", "\n"),
     "\r\n" + PLAIN,

@@ -62,14 +62,16 @@ class _Guard(HTTPMessageDelegate):
             return self._delegate.headers_received(start_line, headers)
         except HTTPInputError as error:
             self._refused = True
-            self._refuse(str(error))
+            self._refuse(start_line[0], str(error))
             return None
 
-    def _refuse(self, message: str) -> None:
+    def _refuse(self, method: str, message: str) -> None:
         body = error_body(BAD, message)
         headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})
         headers["Connection"] = "close"  # who gets this wrong may be wrong about where the next request begins
-        self._connection.write_headers(ResponseStartLine("HTTP/1.1", BAD.value, BAD.phrase), headers, body)
+        self._connection.write_headers(
+            ResponseStartLine("HTTP/1.1", BAD.value, BAD.phrase), headers, b"" if method == "HEAD" else body
+        )
         self._connection.finish()
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
