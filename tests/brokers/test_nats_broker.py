@@ -106,6 +106,32 @@ def test_a_malformed_message_is_counted_and_skipped() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Status", "404"),
+        ("Status", ""),
+        ("Nats-Sequence", "1"),
+        ("Nats-Last-Sequence", "99"),
+        ("Nats-Subject", "all"),
+        ("Nats-Time-Stamp", "yesterday"),
+        ("Nats-Num-Pending", "x"),
+        ("Nats-UpTo-Sequence", "99"),
+    ],
+)
+def test_headers_that_are_the_servers_are_not_taken_from_a_backend(header: str, value: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER)
+        forged = await bench.publish("user.u.all", b"x", {header: value})
+        good = await bench.publish("user.u.all", b"y")
+        await node.until(lambda: len(node.delivered) == 2)
+        assert (sequences(node.delivered), node.holes) == ([forged, good], [])
+        past = await node.broker.replay([USER], forged - 1)
+        assert (sequences(past.messages), past.lost) == ([forged, good], 0)
+
+    play(scenario)
+
+
 def test_a_stream_with_other_settings_is_refused_with_the_difference() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.node()

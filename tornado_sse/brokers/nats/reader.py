@@ -26,6 +26,9 @@ PATIENCE = 40
 PAUSE = 0.05
 """Seconds between."""
 
+SUBJECT = "Nats-Subject"
+"""Header of a message that is read: its subject."""
+
 NO_STREAM = 10059
 """The JetStream API's error for a stream that is not there."""
 
@@ -195,7 +198,7 @@ class Reader:
 
     def _stored(self, message: Msg) -> Stored:
         headers = message.headers or {}
-        parcel = Parcel(headers["Nats-Subject"].removeprefix(self._layout.stored), headers, message.data)
+        parcel = Parcel(headers[SUBJECT].removeprefix(self._layout.stored), headers, message.data)
         return Stored(int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], parcel)
 
 
@@ -212,4 +215,5 @@ async def _wait_for_replica(patience: Iterator[int]) -> None:
 
 
 def _is_status(message: Msg) -> bool:
-    return message.headers is not None and STATUS in message.headers
+    # A message of the stream may have any header, but the server adds its subject.
+    return message.headers is not None and STATUS in message.headers and SUBJECT not in message.headers
