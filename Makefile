@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REAL := tests/abuse tests/brokers tests/integration tests/workers # whole processes: servers, engines, browsers
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse
+.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse fuzz
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -39,6 +39,9 @@ ops: $(VENV)/installed-dev ## What operations rely on, with real programs and re
 
 abuse: $(VENV)/installed-dev ## Attacks at full size: about an hour; make abuse ARGS="-k ghosts" for one
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m abuse tests/abuse $(ARGS)
+
+fuzz: $(VENV)/installed-fuzz ## Fuzzing, a minute for each target: make fuzz, or make fuzz ARGS="request -max_total_time=600"
+	PYTHONPATH=tests:tests/integration $(BIN)/python tests/fuzz/fuzz.py $(ARGS)
 
 pictures: $(VENV)/installed-dev ## The pictures in docs/images: demo, console, dashboard; some minutes
 	PYTHONPATH=tests $(BIN)/python tests/integration/pictures.py
@@ -82,7 +85,7 @@ client/node_modules/.package-lock.json: client/package-lock.json
 	touch $@
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .fuzz .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -100,4 +103,8 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 $(VENV)/installed-bench: pyproject.toml $(VENV)/installed
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --group bench
+	touch $@
+
+$(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/pip install --quiet --group fuzz
 	touch $@
