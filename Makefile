@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REAL := tests/abuse tests/brokers tests/integration tests/workers # whole processes: servers, engines, browsers
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse fuzz
+.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse fuzz audit sbom
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -80,12 +80,20 @@ client: client/node_modules/.package-lock.json ## The browser client, from its s
 client-soak: $(VENV)/installed-dev ## The browser client in Chromium, for longer: 10,000 events, 12 tabs, 100 cuts
 	CLIENT_SOAK=true $(BIN)/python -m pytest tests/integration/test_client_tabs.py
 
+audit: $(VENV)/installed-supply build/runtime/installed ## Known vulnerabilities of what is installed along; wants the registries' own data
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement build/runtime/installed $(ARGS)
+	npm audit --prefix client
+
+sbom: $(VENV)/installed-supply build/runtime/installed ## A bill of materials (CycloneDX): dist/sbom.json
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --output-reproducible --output-file dist/sbom.json build/runtime
+
 client/node_modules/.package-lock.json: client/package-lock.json
 	npm ci --prefix client --no-audit --no-fund
 	touch $@
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .fuzz .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build .fuzz .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -108,3 +116,13 @@ $(VENV)/installed-bench: pyproject.toml $(VENV)/installed
 $(VENV)/installed-fuzz: pyproject.toml $(VENV)/installed-dev
 	$(BIN)/pip install --quiet --group fuzz
 	touch $@
+
+$(VENV)/installed-supply: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --group supply
+	touch $@
+
+build/runtime/installed: pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv --clear --without-pip build/runtime
+	$(BIN)/pip --python build/runtime install --quiet ".[cluster,redis,otel]"
+	$(BIN)/pip --python build/runtime freeze --exclude tornado-sse > $@
