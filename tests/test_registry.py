@@ -174,6 +174,18 @@ def test_a_refresh_after_the_warning_calls_for_another_warning(bench: Bench) -> 
     assert [event for event, _ in notices_with_comments(peer)] == ["stream-expiring"]
 
 
+def test_a_refresh_that_does_not_lengthen_calls_for_no_other_warning(bench: Bench) -> None:
+    end = bench.clock() + 20
+    _, peer = bench.live(expires_at=end)
+    tick_for(bench, 1)
+    assert [event for event, _ in notices(peer)] == ["stream-expiring"]
+    assert bench.registry.refresh("u", "s", (), end) == end
+    tick_for(bench, 10)
+    assert notices_with_comments(peer) == []
+    tick_for(bench, 10)
+    assert notices_with_comments(peer) == [("stream-closing", {"reason": "expired", "reconnect": False})]
+
+
 def test_a_disconnect_ends_all_streams_of_the_session_and_of_no_other(bench: Bench) -> None:
     bench.live()
     bench.live()

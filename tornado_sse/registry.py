@@ -120,8 +120,9 @@ class Registry:
             if all(allows(allowed, channel) for channel in stream.channels)
         ]
         for stream in streams:
-            stream.expires_at = max(stream.expires_at, expires_at)
-            self._schedule_expiry(stream)
+            if expires_at > stream.expires_at:  # else it would be warned again at once, and refreshed, and so on
+                stream.expires_at = expires_at
+                self._schedule_expiry(stream)
         return max((stream.expires_at for stream in streams), default=None)
 
     def disconnect(self, user: str, session: str) -> None:
