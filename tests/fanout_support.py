@@ -36,8 +36,14 @@ class Bench:
         self.fanout: Fanout[FakeStream] = Fanout(self.hub, self.stats, self.loop.append, self.clock)
         self.last = 0
 
-    def open(self, *users: str, channels: tuple[str, ...] = (), encoding: Encoding = Encoding.BARE) -> list[FakeStream]:
-        streams = [FakeStream(user, channels=channels, encoding=encoding) for user in users]
+    def open(
+        self,
+        *users: str,
+        channels: tuple[str, ...] = (),
+        encoding: Encoding = Encoding.BARE,
+        labelled: bool = False,
+    ) -> list[FakeStream]:
+        streams = [FakeStream(user, channels=channels, encoding=encoding, labelled=labelled) for user in users]
         for stream in streams:
             self.hub.add(stream)
         return streams

@@ -41,6 +41,7 @@ class Bench:
             "user": "u",
             "session": "s",
             "channels": (),
+            "labelled": False,
             "address": "a",
             "expires_at": 2e9,
         } | options

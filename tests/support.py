@@ -60,7 +60,10 @@ class FakeStream:
         channels: tuple[str, ...] = (),
         encoding: Encoding = Encoding.BARE,
         takes: Callable[[bytes], int] = len,
+        *,
+        labelled: bool = False,
     ) -> None:
+        self.labelled = labelled
         self.user = user
         self.session = session
         self.channels = channels
@@ -140,7 +143,7 @@ class Reader:
         elif name == "id":
             assert "\0" not in value, "clients ignore an id with NUL"
             self.last_id = value
-        else:
+        elif name != "channel":
             assert name == "retry", f"no such field: {name!r}"
             assert value.isascii(), "retry is in ASCII digits"
             assert value.isdecimal(), "retry is in ASCII digits"

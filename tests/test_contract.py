@@ -178,6 +178,8 @@ def test_what_connect_takes_besides() -> None:
         ("channel", "query"),
         ("Last-Event-ID", "header"),
         ("lastEventId", "query"),
+        ("fresh", "query"),
+        ("labels", "query"),
     ]
     assert [credential["in"] for credential in beside["credentials"]] == ["header", "path", "cookie", "query"]
     assert beside["methods"] == ["HEAD"]

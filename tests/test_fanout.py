@@ -5,7 +5,7 @@ import pytest
 from fanout_support import CHANNEL, OTHER, USER, Bench, costly
 from support import make_message
 from tornado_sse import topic
-from tornado_sse.event import GZIP_HEADER, Encoding
+from tornado_sse.event import GZIP_HEADER, Encoding, Frame
 from tornado_sse.fanout import STRIDE
 from tornado_sse.outbox import WRITE_SIZE, Bounds, Outbox, SlowPolicy
 from tornado_sse.topic import ALL, Topic
@@ -51,6 +51,32 @@ def test_streams_that_get_the_same_share_the_bytes(bench: Bench) -> None:
     bench.deliver(USER, CHANNEL, CHANNEL)
     bench.run()
     assert len({id(stream.writes[0]) for stream in streams}) == 2
+
+
+def test_who_wants_labels_is_told_the_channels_and_the_others_get_the_frame_as_it_is(bench: Bench) -> None:
+    (plain,) = bench.open("v", channels=("c", "d"))
+    one, two = bench.open("u", "u", channels=("c", "d"), labelled=True)
+    (only,) = bench.open("w", channels=("d",), labelled=True)
+    (message,) = bench.deliver(CHANNEL)
+    bench.run()
+    assert one.writes == [b"channel: c\n" + message.frame.body]
+    assert two.writes[0] is one.writes[0]
+    assert (plain.writes, only.writes) == ([message.frame.body], [])
+    several, mixed = bench.deliver((CHANNEL, topic.channel("d")), (USER, topic.channel("d")))
+    bench.run()
+    assert one.writes[1:] == [b"channel: c\nchannel: d\n" + several.frame.body + mixed.frame.body]
+    assert only.writes == [b"".join(b"channel: d\n" + message.frame.body for message in (several, mixed))]
+    assert plain.writes[1:] == [several.frame.body + mixed.frame.body]
+    assert one.received == [1, 2, 3]
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+def test_labels_come_in_every_encoding(encoding: Encoding, bench: Bench) -> None:
+    (stream,) = bench.open("u", channels=("c",), encoding=encoding, labelled=True)
+    (message,) = bench.deliver(CHANNEL)
+    bench.run()
+    assert stream.writes == [Frame(b"channel: c\n" + message.frame.body).encoded(encoding)]
+    assert stream.sent == 1
 
 
 def test_each_encoding_gets_its_own_bytes(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from support import FakeStream
 from tornado_sse import topic
-from tornado_sse.hub import Hub, Index, topics_of
+from tornado_sse.hub import Hub, Index, labels_for, topics_of
 from tornado_sse.topic import ALL, Topic
 
 
@@ -92,8 +92,28 @@ def test_the_topics_of_a_stream() -> None:
     ]
 
 
+def test_streams_to_be_labelled_are_told_the_channels_that_brought_it_to_them(hub: Hub[FakeStream]) -> None:
+    plain = FakeStream("u", "1", ("a", "b"))
+    both = FakeStream("u", "2", ("a", "b"), labelled=True)
+    one = FakeStream("v", "1", ("b", "c"), labelled=True)
+    for stream in (plain, both, one):
+        hub.add(stream)
+    a, b = topic.channel("a"), topic.channel("b")
+    assert (list(hub.matching([a])), hub.labels([a])) == ([plain], {("a",): [both]})
+    assert (list(hub.matching([a, b])), hub.labels([a, b])) == ([plain], {("a", "b"): [both], ("b",): [one]})
+    assert (list(hub.matching([topic.user("v")])), hub.labels([topic.user("v")])) == ([one], {})
+    assert (list(hub.matching([b, topic.user("u")])), hub.labels([b, topic.user("u")])) == (
+        [plain, both],
+        {("b",): [one]},
+    )
+    assert hub.labels([b, ALL]) == hub.labels([topic.channel("d")]) == {}
+    for stream in (plain, both, one):
+        hub.remove(stream)
+    assert (len(hub.labelled), hub.labelling) == (0, 0)
+
+
 NAMES = st.sampled_from(["x", "y"])
-STREAMS = st.tuples(NAMES, NAMES, st.lists(NAMES, unique=True).map(tuple))
+STREAMS = st.tuples(NAMES, NAMES, st.lists(NAMES, unique=True).map(tuple), st.booleans())
 EVERY_TOPIC = [ALL] + [
     one for n in "xy" for one in (topic.user(n), topic.channel(n), topic.session(n, "x"), topic.session(n, "y"))
 ]
@@ -101,16 +121,20 @@ EVERY_TOPIC = [ALL] + [
 
 @given(st.lists(st.tuples(STREAMS, st.integers(0, 9))), st.lists(st.sampled_from(EVERY_TOPIC), min_size=1))
 def test_it_matches_as_a_look_at_every_stream_would(
-    comings: list[tuple[tuple[str, str, tuple[str, ...]], int]], topics: list[Topic]
+    comings: list[tuple[tuple[str, str, tuple[str, ...], bool], int]], topics: list[Topic]
 ) -> None:
+    topics = list(dict.fromkeys(topics))
     hub: Hub[FakeStream] = Hub()
     there: list[FakeStream] = []
-    for (user, session, channels), leaver in comings:
-        there.append(FakeStream(user, session, channels))
+    for (user, session, channels, labelled), leaver in comings:
+        there.append(FakeStream(user, session, channels, labelled=labelled))
         hub.add(there[-1])
         if leaver < len(there):
             hub.remove(there.pop(leaver))
     expected = {s for s in there if not set(topics_of(s.user, s.session, s.channels)).isdisjoint(topics)}
     matching = hub.matching(topics)
     assert len(matching) == len(list(matching))
-    assert set(matching) == expected
+    labels = {stream: channels for channels, streams in hub.labels(topics).items() for stream in streams}
+    assert set(matching) | labels.keys() == expected
+    assert set(matching).isdisjoint(labels)
+    assert all(labels.get(stream, ()) == (labels_for(topics, stream) if stream.labelled else ()) for stream in there)

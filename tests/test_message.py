@@ -35,6 +35,15 @@ def test_a_payload_is_made_once(encoding: Encoding) -> None:
     assert batch.payload(encoding) is batch.payload(encoding)
 
 
+def test_a_twin_says_through_which_channels_it_came_and_is_the_same_else() -> None:
+    message = make_message(7, key="k")
+    twin = message.labelled(["a", "b c"])
+    assert twin.frame.body == b"channel: a\nchannel: b c\n" + message.frame.body
+    assert read_events(message.frame.body) == [Event("m7", "message", "e-7")]
+    assert (twin.sequence, twin.topics, twin.key) == (message.sequence, message.topics, "k")
+    assert twin.frame.chunk is twin.frame.encoded(Encoding.CHUNKED)
+
+
 def test_a_batch_of_one_shares_the_frame() -> None:
     message = make_message(1)
     assert Batch([message]).payload(Encoding.CHUNKED) == message.frame.chunk

@@ -70,6 +70,12 @@ def test_a_gap_says_from_where_to_where(
     assert (reader.last_id, reader.retry) == (position or "", retry)
 
 
+def test_an_opening_tells_the_channels_and_the_present() -> None:
+    event, data, reader = read(notices.opened(["a"], "e-9", position="e-3"))
+    assert (event.name, data) == ("stream-opened", {"channels": ["a"], "now": "e-9"})
+    assert reader.last_id == "e-3"
+
+
 @pytest.mark.parametrize(("seconds", "told"), [(30.0, 30), (29.6, 30), (0.2, 0)])
 def test_an_end_is_told_in_whole_seconds(seconds: float, told: int) -> None:
     event, data, _ = read(notices.expiring(seconds))

@@ -80,7 +80,7 @@ def test_bounds_are_those_of_the_code() -> None:
 
 def test_events_carry_the_reasons_of_the_code() -> None:
     events = DOCUMENT["paths"]["/sse/connect/{sessionId}"]["get"][openapi.EXTENSION]["events"]
-    assert list(events) == ["stream-gap", "stream-expiring", "stream-closing"]
+    assert list(events) == ["stream-opened", "stream-gap", "stream-expiring", "stream-closing"]
     assert events["stream-gap"]["properties"]["reason"]["enum"] == ["evicted", "epoch", "unknown", "slow"]
     assert "client_gone" not in events["stream-closing"]["properties"]["reason"]["enum"]
 

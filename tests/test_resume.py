@@ -129,6 +129,32 @@ def test_a_resume_from_nowhere_begins_now(last_event_id: str, after: str | None)
     assert len(reader.events) == 1
 
 
+@pytest.mark.parametrize(
+    ("last_event_id", "ids"),
+    [
+        (None, ["e-9", "e-9"]),
+        ("e-5", ["e-5", "e-5", "e-8", "e-9"]),
+        ("old-7", ["old-7", "e-0", "e-8", "e-9"]),
+        ("junk", ["0", "e-9", "e-9"]),
+    ],
+)
+def test_who_is_told_its_channels_is_told_first_and_owed_the_same_after(
+    last_event_id: str | None, ids: list[str]
+) -> None:
+    request = resume.read(last_event_id, "e")
+    past = Past([make_message(8)] if request.after is not None else [], 9, 0)
+    steps = opening(request, past, find_gap(request, past, "e"), Start("e", 1500, Encoding.BARE, ["a"]))
+    reader, seen = Reader(), []
+    for step in steps:
+        reader.feed(step.frame.body if isinstance(step, Message) else step)
+        seen.append(reader.last_id)
+    assert (reader.events[0].name, json.loads(reader.events[0].data)) == (
+        "stream-opened",
+        {"channels": ["a"], "now": "e-9"},
+    )
+    assert seen == ids
+
+
 @pytest.mark.parametrize("last_event_id", ["e-5", "e-999", "old-5", "garbage"])
 def test_the_first_block_of_a_resume_has_an_id(last_event_id: str) -> None:
     # A client whose first block had none would forget its position (section 9.2.6), and come back as new.

@@ -5,6 +5,7 @@ Everything that turns a message into bytes lives here. A frame's encoded bytes a
 
 import re
 import zlib
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 RESERVED_PREFIX = "stream-"
@@ -50,6 +51,25 @@ class Frame:
     def body(self) -> bytes:
         """The event itself, without HTTP's framing."""
         return self.chunk[self.chunk.index(b"\n") + 1 : -2]
+
+
+class LabelledFrame(Frame):
+    """A frame that says first through which channels it came. Made when it is written: many may wait, and few leave."""
+
+    __slots__ = ("_labels", "_made", "_plain")
+
+    def __init__(self, plain: Frame, channels: Sequence[str]) -> None:
+        self._plain = plain
+        self._labels = channels
+        self._made: bytes | None = None
+        self._gzip = None
+
+    @property
+    def chunk(self) -> bytes:  # type: ignore[override]  # nobody sets it
+        """The frame as a chunk."""
+        if self._made is None:
+            self._made = to_chunk(encode_labels(self._labels) + self._plain.body)
+        return self._made
 
 
 def to_chunk(body: bytes) -> bytes:
@@ -108,6 +128,11 @@ def encode(data: str, *, event: str | None = None, position: str | None = None, 
         lines.append(f"id: {position}\n")
     lines.append("\n")
     return "".join(lines).encode()
+
+
+def encode_labels(channels: Iterable[str]) -> bytes:
+    """Encode the fields that name channels. To a parser that knows them not they are nothing (section 9.2.6)."""
+    return "".join([f"channel: {name}\n" for name in channels]).encode()
 
 
 def encode_position(position: str, *, retry: int | None = None) -> bytes:

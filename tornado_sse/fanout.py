@@ -106,12 +106,20 @@ class Fanout(Generic[T]):
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
         audiences: list[tuple[list[Message], list[T]]] = []
         self._planned_at = self._clock()
+        runs = 0
         while self._pending and (not self._planned or self._clock() < deadline):
             run = self._take_run()
             audiences.append((run, list(self._hub.matching(run[0].topics))))
-            if len(audiences) == 1 and self._pending and self._pending[0].topics == run[0].topics:
+            runs += 1
+            if self._hub.labelling:
+                audiences += self._labelled(run)
+            if runs == 1 and self._pending and self._pending[0].topics == run[0].topics:
                 break  # a write is full already
-        self._job.extend(_parts(audiences))
+        self._job.extend(_parts(audiences, runs))
+
+    def _labelled(self, run: list[Message]) -> Iterator[tuple[list[Message], list[T]]]:
+        for channels, streams in self._hub.labels(run[0].topics).items():
+            yield [message.labelled(channels) for message in run], streams
 
     def _take_run(self) -> list[Message]:
         """Take the messages that go to the same topics, of about one write at most."""
@@ -186,9 +194,12 @@ def _nobody(_message: Message, _began: float, _ended: float) -> None:
     """Tell nobody."""
 
 
-def _parts(audiences: Sequence[tuple[list[Message], list[T]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
-    """Part what goes to whom into writes: one for each stream, if it can be, and the bytes shared."""
-    if len(audiences) == 1 or not _overlap([streams for _, streams in audiences]):
+def _parts(audiences: Sequence[tuple[list[Message], list[T]]], runs: int) -> Iterator[tuple[Batch, Iterator[T]]]:
+    """Part what goes to whom into writes: one for each stream, if it can be, and the bytes shared.
+
+    The audiences of one run, of which some are told its channels, have no stream in common.
+    """
+    if runs == 1 or not _overlap([streams for _, streams in audiences]):
         return ((Batch(run), iter(streams)) for run, streams in audiences)
     return _shared(audiences)
 
@@ -209,7 +220,7 @@ def _shared(audiences: Iterable[tuple[list[Message], list[T]]]) -> Iterator[tupl
                 share.append(run)
     groups: dict[tuple[int, ...] | int, tuple[list[list[Message]], list[T]]] = {}
     for stream, runs in shares.items():
-        key = runs[0][0].sequence if len(runs) == 1 else tuple([run[0].sequence for run in runs])
+        key = id(runs[0]) if len(runs) == 1 else tuple(map(id, runs))
         group = groups.get(key)
         if group is None:
             groups[key] = (runs, [stream])

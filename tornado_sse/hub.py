@@ -8,11 +8,15 @@ from tornado_sse.topic import Topic
 
 
 class Subscriber(Protocol):
-    """What the hub wants to know of a stream. `channels` holds no name twice."""
+    """What the hub wants to know of a stream. `channels` holds no name twice.
+
+    `labelled`: whether it is to be told through which of its channels a message came.
+    """
 
     user: str
     session: str
     channels: tuple[str, ...]
+    labelled: bool
 
 
 K = TypeVar("K", bound=Hashable)
@@ -55,39 +59,70 @@ class Index(Generic[K, S]):
 
 
 class Hub(Generic[S]):
-    """All streams of this node, by user, by session and by channel."""
+    """All streams of this node, by user, by session and by channel; labelled streams have an index of channels apart.
+
+    `labelling`: how many entries that has.
+    """
 
     def __init__(self) -> None:
         self.streams: dict[S, None] = {}
         self.users: Index[str, S] = Index()
         self.sessions: Index[tuple[str, str], S] = Index()
         self.channels: Index[str, S] = Index()
+        self.labelled: Index[str, S] = Index()
+        self.labelling = 0
 
     def add(self, stream: S) -> None:
         """Let the stream get what is published from now on."""
         self.streams[stream] = None
         self.users.add(stream.user, stream)
         self.sessions.add((stream.user, stream.session), stream)
+        if stream.labelled:
+            self.labelling += len(stream.channels)
+        index = self.labelled if stream.labelled else self.channels
         for name in stream.channels:
-            self.channels.add(name, stream)
+            index.add(name, stream)
 
     def remove(self, stream: S) -> None:
         """Forget the stream."""
         del self.streams[stream]
         self.users.remove(stream.user, stream)
         self.sessions.remove((stream.user, stream.session), stream)
+        if stream.labelled:
+            self.labelling -= len(stream.channels)
+        index = self.labelled if stream.labelled else self.channels
         for name in stream.channels:
-            self.channels.remove(name, stream)
+            index.remove(name, stream)
 
     def session(self, user: str, session: str) -> Collection[S]:
         """Return the streams of one session."""
         return self.sessions.get((user, session))
 
     def matching(self, topics: Sequence[Topic]) -> Collection[S]:
-        """Return the streams that listen to any of the topics, each once."""
+        """Return the streams that get what goes to any of the topics, each once, but those that `labels` names."""
         if len(topics) == 1:
             return self._listeners(topics[0])
         return dict.fromkeys(stream for topic in topics for stream in self._listeners(topic))
+
+    def labels(self, topics: Sequence[Topic]) -> dict[tuple[str, ...], list[S]]:
+        """Return the streams that get it for their channels alone, and are told which, by these names."""
+        names = [topic.name for topic in topics if topic.kind == "channel"]
+        if len(topics) == 1:  # as nearly all are: nothing is looked at stream by stream
+            return {(name,): found for name in names if (found := list(self.labelled.get(name)))}
+        others = self.matching([topic for topic in topics if topic.kind != "channel"])
+        through: dict[S, tuple[str, ...]] = {}
+        for name in names:
+            for stream in self.labelled.get(name):
+                if stream not in others:
+                    through[stream] = (*through.get(stream, ()), name)
+        groups: dict[tuple[str, ...], list[S]] = {}
+        for stream, channels in through.items():
+            groups.setdefault(channels, []).append(stream)
+        return groups
+
+    def told(self, topics: Sequence[Topic]) -> int:
+        """Return the number of streams that `labels` names."""
+        return sum(map(len, self.labels(topics).values()))
 
     def _listeners(self, topic: Topic) -> Collection[S]:
         if topic.kind == "user":
@@ -105,3 +140,10 @@ def topics_of(user: str, session: str, channels: Sequence[str]) -> Iterator[Topi
     yield topic.user(user)
     yield topic.session(user, session)
     yield from map(topic.channel, channels)
+
+
+def labels_for(topics: Sequence[Topic], stream: Subscriber) -> tuple[str, ...]:
+    """Name the channels through which a message of these topics comes to a stream; none if it comes otherwise, too."""
+    if not set(topics_of(stream.user, stream.session, ())).isdisjoint(topics):
+        return ()
+    return tuple([topic.name for topic in topics if topic.kind == "channel" and topic.name in stream.channels])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tornado_sse.event import Encoding, Frame, encode
+from tornado_sse.event import Encoding, Frame, LabelledFrame, encode
 from tornado_sse.position import Position
 from tornado_sse.topic import Topic
 
@@ -39,6 +39,14 @@ class Message:
         self.accepted_at = accepted_at
         self.expires_at = None if draft.ttl is None else accepted_at + draft.ttl
         self.frame = Frame(encode(draft.data, event=draft.event, position=str(position)))
+
+    def labelled(self, channels: Sequence[str]) -> "Message":
+        """Make its twin for streams that are to be told through which channels it came."""
+        twin = Message.__new__(Message)
+        for name in Message.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.frame = LabelledFrame(self.frame, channels)
+        return twin
 
 
 class Batch:

@@ -4,6 +4,7 @@ All names begin with `stream-`, which publishers may not use. Data is JSON.
 """
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 
 from tornado_sse.event import Frame, encode
@@ -65,6 +66,14 @@ def gap(
     """
     data = {"from": after, "to": to, "reason": reason.value}
     return Frame(encode(json.dumps(data), event="stream-gap", position=position, retry=retry))
+
+
+def opened(channels: Sequence[str], now: str, *, position: str) -> Frame:
+    """Tell a labelled stream which channels it has, and the present position `now`: `{"channels": [...], "now": ...}`.
+
+    `position` is for a stream that said nothing before: what was there before `now` is yet to come.
+    """
+    return Frame(encode(json.dumps({"channels": channels, "now": now}), event="stream-opened", position=position))
 
 
 def expiring(seconds: float) -> Frame:

@@ -243,10 +243,13 @@ def _credentials() -> list[Json]:
 def _resume_parameters() -> list[Json]:
     channels = {"type": "array", "items": _text(topic.MAX_NAME, _CHANNEL)}
     text = {"type": "string"}
+    texts = {"type": "array", "items": text}
     return [
         _optional("channel", "query", "A channel to listen to, once for each; at most `max_channels`", channels),
         _optional("Last-Event-ID", "header", "The position to resume after; if it is none, that is a gap", text),
         _optional("lastEventId", "query", "The same, where headers can't be sent; the header is stronger", text),
+        _optional("fresh", "query", "One of the channels, to begin now though the others are resumed", texts),
+        _optional("labels", "query", "`true`: each message names the channels that it came through", text),
     ]
 
 
@@ -255,6 +258,7 @@ def _events() -> Json:
     gap_reason = {"enum": [reason.value for reason in GapReason]}
     close_reason = {"enum": [reason.value for reason in CloseReason if reason.ours]}
     return {
+        "stream-opened": _struct({"channels": {"type": "array", "items": {"type": "string"}}, "now": position}),
         "stream-gap": _struct({"from": _nullable(position), "to": position, "reason": gap_reason}),
         "stream-expiring": _struct({"expiresIn": {"type": "integer", "description": "Seconds"}}),
         "stream-closing": _struct({"reason": close_reason, "reconnect": {"type": "boolean"}}),

@@ -50,8 +50,13 @@ class Publisher:
         counts = self._registry.stats.messages_published
         counts[PublishResult.DUPLICATE.value] += duplicates
         counts[PublishResult.ACCEPTED.value] += len(drafts) - duplicates
-        matching = self._registry.hub.matching
+        hub = self._registry.hub
+        matching, labelling = hub.matching, hub.labelling
         return [
-            Receipt(result.position, 0 if result.duplicate else len(matching(draft.topics)), result.duplicate)
+            Receipt(
+                result.position,
+                0 if result.duplicate else len(matching(draft.topics)) + (labelling and hub.told(draft.topics)),
+                result.duplicate,
+            )
             for draft, result in zip(drafts, published, strict=True)
         ]

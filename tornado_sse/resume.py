@@ -1,5 +1,6 @@
 """Resume: from the last event id that a client sends, and what the broker still has, to what the client is told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -86,11 +87,15 @@ def find_gap(request: Request, past: Past, epoch: str) -> Gap | None:
 
 
 class Start(NamedTuple):
-    """How a stream starts: the broker's `epoch`, `retry` in milliseconds, and how its bytes are framed."""
+    """How a stream starts: the broker's `epoch`, `retry` in milliseconds, and how its bytes are framed.
+
+    `opened` are the channels that it is told to have; None: it is told nothing.
+    """
 
     epoch: str
     retry: int
     encoding: Encoding
+    opened: Sequence[str] | None = None
 
 
 def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> list[bytes | Message]:
@@ -101,8 +106,11 @@ def opening(request: Request, past: Past, gap: Gap | None, start: Start) -> list
     always has an id: by the letter of section 9.2.6 a client forgets its own at a block that comes before any.
     """
     now = str(Position(start.epoch, past.upto))
+    told: list[bytes | Message] = []
+    if start.opened is not None:
+        told = [notices.opened(start.opened, now, position=request.debt or now).encoded(start.encoding)]
     if not request.resuming:
-        return [Frame(encode_position(now, retry=start.retry)).encoded(start.encoding)]
+        return [*told, Frame(encode_position(now, retry=start.retry)).encoded(start.encoding)]
     first = gap.frame(start.retry) if gap else Frame(encode_position(str(request.text), retry=start.retry))
     last = Frame(encode_position(now))
-    return [first.encoded(start.encoding), *past.messages, last.encoded(start.encoding)]
+    return [*told, first.encoded(start.encoding), *past.messages, last.encoded(start.encoding)]

@@ -47,7 +47,10 @@ class Owner(Protocol):
 
 
 class Stream:
-    """One open stream. `sent` counts messages handed to the kernel; `expires_at` is unix time."""
+    """One open stream. `sent` counts messages handed to the kernel; `expires_at` is unix time.
+
+    `labelled`: it is told through which of its channels a message came.
+    """
 
     __slots__ = (
         "_owner",
@@ -59,6 +62,7 @@ class Stream:
         "encoding",
         "expires_at",
         "is_ended",
+        "labelled",
         "opened_at",
         "outbox",
         "send",
@@ -76,6 +80,7 @@ class Stream:
         user: str,
         session: str,
         channels: tuple[str, ...],
+        labelled: bool,
         address: str,
         encoding: Encoding,
         expires_at: float,
@@ -87,6 +92,7 @@ class Stream:
         self.user = user
         self.session = session
         self.channels = channels
+        self.labelled = labelled
         self.address = address
         self.encoding = encoding
         self.expires_at = expires_at

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from tornado_sse import notices, resume
@@ -15,13 +16,13 @@ from tornado_sse.event import GZIP_HEADER, Encoding, Frame, encode_position
 from tornado_sse.handlers.address import client_address
 from tornado_sse.handlers.credentials import SessionHandler
 from tornado_sse.handlers.origin import cors_headers
-from tornado_sse.hub import topics_of
+from tornado_sse.hub import labels_for, topics_of
 from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason
 from tornado_sse.resume import ResumeResult
 from tornado_sse.sockets import http_date, is_closed, is_encrypted, take_over
 from tornado_sse.stream import Stream
-from tornado_sse.topic import Topic, allows, channel_problem
+from tornado_sse.topic import Topic, allows, channel, channel_problem
 
 
 class TooManyStreams(ApiError):
@@ -72,21 +73,32 @@ class ConnectHandler(SessionHandler):
     async def _admit(self, session_id: str) -> tuple[Principal, tuple[str, ...], str]:
         address = client_address(self.request, self.server.settings.trusted_proxies)
         self._check_room(address)  # cheaper than a signature
-        asked = self._channels()
+        asked = tuple(dict.fromkeys(self.query_values("channel")))
+        labelled = self._wants_labels()
+        if not labelled:
+            self._check_channels(asked)
         principal = await self.session_owner(session_id)
+        if labelled:
+            return principal, self._possible(asked, principal), address
         if not all(allows(principal.channels, name) for name in asked):
             raise Forbidden(AuthFailure.SCOPE, "the token does not allow this channel", Scope.SUBSCRIBE)
         return principal, asked, address
 
-    def _channels(self) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(self.query_values("channel")))
+    def _wants_labels(self) -> bool:
+        return self.request.query_arguments.get("labels") == [b"true"]
+
+    def _possible(self, names: tuple[str, ...], principal: Principal) -> tuple[str, ...]:
+        """Leave out what can't be had: a stream that several tabs share is not to fail for one of them."""
+        had = (name for name in names if not channel_problem(name) and allows(principal.channels, name))
+        return tuple(islice(had, self.server.settings.max_channels))
+
+    def _check_channels(self, names: tuple[str, ...]) -> None:
         most = self.server.settings.max_channels
         if len(names) > most:
             raise BadRequest(f"{len(names)} channels; at most {most} are allowed on one stream")
         for name in names:
             if problem := channel_problem(name):
                 raise BadRequest(f"channel {problem}")
-        return names
 
     def _open(self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str) -> Stream | None:
         """Open the stream, or return None: answered, or gone. Nothing here waits: what was checked holds to the end."""
@@ -111,6 +123,7 @@ class ConnectHandler(SessionHandler):
                 user=principal.user,
                 session=session_id,
                 channels=channels,
+                labelled=self._wants_labels(),
                 address=address,
                 encoding=encoding,
                 expires_at=principal.ends_at(server.clocks.wall(), server.settings.jwt_leeway),
@@ -123,12 +136,19 @@ class ConnectHandler(SessionHandler):
         broker = self.server.broker
         request = resume.read(self._last_event_id(), broker.epoch)
         try:
-            past = await broker.replay(topics, request.after)
+            past = await broker.replay(self._resumed(topics), request.after)
         except Unavailable:
             self._turn_away(stream, request)
             return
         stream.start(self._beginning(stream, request, past), past.upto)
         self.server.stats.connect.observe(self.request.request_time())
+
+    def _resumed(self, topics: list[Topic]) -> list[Topic]:
+        """Leave out the channels that begin now, whatever is resumed."""
+        if "fresh" not in self.request.query_arguments:
+            return topics
+        fresh = set(map(channel, self.query_values("fresh")))
+        return [topic for topic in topics if topic not in fresh]
 
     def _turn_away(self, stream: Stream, request: resume.Request) -> None:
         """End a stream that can't begin. Of no answer a proxy makes a 502, and EventSource would give up for good."""
@@ -166,7 +186,10 @@ class ConnectHandler(SessionHandler):
             server.stats.resumes[result.value] += 1
         if gap:
             server.stats.gaps[gap.reason.value] += 1
-        start = resume.Start(server.broker.epoch, server.registry.retry(), stream.encoding)
+        opened = stream.channels if stream.labelled else None
+        start = resume.Start(server.broker.epoch, server.registry.retry(), stream.encoding, opened)
+        if stream.labelled:
+            past = past._replace(messages=[_labelled(message, stream) for message in past.messages])
         return [self._head(stream.encoding), *resume.opening(request, past, gap, start)]
 
     def _encoding(self) -> Encoding:
@@ -223,6 +246,11 @@ class ConnectHandler(SessionHandler):
         self._set_stream_headers(Encoding.CHUNKED)
         position = resume.read(self._last_event_id(), self.server.registry.epoch).debt
         self.finish(notices.closing(reason, self.server.registry.retry(), position=position).body)
+
+
+def _labelled(message: Message, stream: Stream) -> Message:
+    channels = labels_for(message.topics, stream)
+    return message.labelled(channels) if channels else message
 
 
 @lru_cache(maxsize=64)  # the same for all that connect within a second, but for their origin
