@@ -14,7 +14,7 @@ export interface ConnectOptions extends StreamOptions {
   sessionId: string;
   /** Asked for a bearer token at every attempt. None: the minted id, or a cookie, is the credential. */
   token?: Token | undefined;
-  /** Channels to listen to as well. Tabs share a connection if they listen to the same. */
+  /** Channels to listen to as well. Tabs that share a connection may each have their own. */
   channels?: readonly string[] | undefined;
   /** Send cookies to another origin too. Default: false. */
   withCredentials?: boolean | undefined;
@@ -22,23 +22,23 @@ export interface ConnectOptions extends StreamOptions {
 
 /** Open a stream and keep it open. */
 export function connect(options: ConnectOptions): EventStream {
-  const { url = "", sessionId, channels = [], name } = options;
+  const { url = "", sessionId, channels = [] } = options;
   const base = url.replace(/\/$/, "");
   const id = encodeURIComponent(sessionId);
-  const query = [...new Set(channels)].sort().map((channel) => `channel=${encodeURIComponent(channel)}`).join("&");
   const endpoint: Endpoint = {
-    stream: absolute(`${base}/sse/connect/${id}${query && `?${query}`}`),
+    stream: absolute(`${base}/sse/connect/${id}`),
+    channels: [...new Set(channels)].sort(),
     credentials: options.withCredentials ? "include" : "same-origin",
     token: options.token,
     session: { refresh: `${base}/sse/sessions/${id}/refresh`, disconnect: `${base}/sse/disconnect/${id}` },
   };
-  return new EventStream(endpoint, { ...options, name: name && `${name}?${query}` });
+  return new EventStream(endpoint, options);
 }
 
 /** In place of the browser's own EventSource: comes back from errors and sleep where that gives up. */
 export class EventSource extends EventStream {
   constructor(url: string | URL, { withCredentials = false }: { withCredentials?: boolean } = {}) {
-    super({ stream: absolute(String(url)), credentials: withCredentials ? "include" : "same-origin" });
+    super({ stream: absolute(String(url)), channels: [], credentials: withCredentials ? "include" : "same-origin" });
   }
 }
 

@@ -1,15 +1,20 @@
 // One stream at a time, made again whenever it breaks, until it is over for good.
 
 import { Backoff, retryAfter } from "./backoff.js";
-import { open, refresh, type Endpoint } from "./endpoint.js";
+import { addressOf, open, refresh, type Endpoint } from "./endpoint.js";
 import { Parser, readJson, type WireEvent } from "./parser.js";
+import type { Scope, Union } from "./scope.js";
 import { Watchdog } from "./watchdog.js";
 
-/** What the server said between two positions: all that this stream was to get after `from`, up to `to`. */
+/**
+ * What the server said between two positions: all that this stream was to get after `from`, up to `to`. `scope`: if it
+ * was to get what several tabs want.
+ */
 export interface Batch {
   from: string;
   to: string;
   events: WireEvent[];
+  scope?: Scope | undefined;
 }
 
 export type Link = "connecting" | "open" | "waiting";
@@ -38,12 +43,13 @@ export class Connection {
   #refused = false;
   #ended = "";
 
-  /** Goes on after `position`; empty: from now on. `keepalive`: the server's, in milliseconds. */
+  /** Goes on after `position`; empty: from now on. `keepalive`: the server's, in ms. `union`: for whom, if for several. */
   constructor(
     private readonly endpoint: Endpoint,
     private readonly listener: Listener,
     private readonly keepalive: number,
     public position: string,
+    private readonly union?: Union,
   ) {}
 
   /** Connect, again and again. Resolves with the reason once it is over: the server's, or that of `stop`. */
@@ -96,7 +102,9 @@ export class Connection {
   }
 
   async #stream(signal: AbortSignal, watchdog: Watchdog): Promise<number> {
-    const response = await open(this.endpoint, this.position, signal);
+    const { endpoint, union } = this;
+    const url = union ? endpoint.stream + (await union.query()) : addressOf(endpoint);
+    const response = await open(endpoint, url, this.position, signal);
     if (response.status !== 200) return this.#refusal(response);
     if (!/^text\/event-stream *(;|$)/i.test(response.headers.get("Content-Type") ?? "")) return this.#end("no event stream");
     this.#refused = false;
@@ -125,11 +133,20 @@ export class Connection {
   }
 
   #take(events: WireEvent[], parser: Parser): void {
-    const batch = { from: this.position, to: parser.lastEventId, events };
-    this.position = batch.to;
+    const [from, to] = [this.position, parser.lastEventId];
+    this.position = to;
     this.#backoff.retry = parser.retry ?? this.#backoff.retry;
-    if (events.length || batch.from !== batch.to) this.listener.received(batch);
+    if (events.length || from !== to) this.listener.received(this.#batch(from, to, events));
     for (const event of events) this.#obey(event);
+  }
+
+  #batch(from: string, to: string, events: WireEvent[]): Batch {
+    const { union } = this;
+    if (!union) return { from, to, events };
+    const opened = events.find(({ type }) => type === "stream-opened");
+    const { channels = [], now = from || to } = readJson<Scope>(opened?.data ?? "");
+    if (opened || !union.scope) union.opened(channels, now); // a server that says nothing gives no channels
+    return { from, to, events: events.filter((event) => event !== opened), scope: union.scope };
   }
 
   #obey({ type, data }: WireEvent): void {

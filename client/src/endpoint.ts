@@ -3,8 +3,9 @@
 export type Token = () => string | Promise<string>;
 
 export interface Endpoint {
-  /** The stream's whole address. */
+  /** The stream's address, up to the channels. */
   readonly stream: string;
+  readonly channels: readonly string[];
   readonly credentials: RequestCredentials;
   /** None: the address, or a cookie, is the credential. */
   readonly token?: Token | undefined;
@@ -19,11 +20,22 @@ async function ask(endpoint: Endpoint, url: string, init: RequestInit): Promise<
   return fetch(url, { ...init, headers, credentials: endpoint.credentials, cache: "no-store" });
 }
 
-/** Ask for the stream, after `position` unless it is empty. */
-export function open(endpoint: Endpoint, position: string, signal: AbortSignal): Promise<Response> {
+/** A query with each name as often as it has values. */
+export function queryOf(values: Record<string, readonly string[]>): string {
+  const pairs = Object.entries(values).flatMap(([name, all]) => all.map((value) => [name, value]));
+  return pairs.map(([name, value]) => `${name}=${encodeURIComponent(value!)}`).join("&");
+}
+
+/** The stream's whole address for one tab alone. */
+export function addressOf({ stream, channels }: Endpoint): string {
+  return stream + (channels.length ? `?${queryOf({ channel: channels })}` : "");
+}
+
+/** Ask for a stream, after `position` unless it is empty. */
+export function open(endpoint: Endpoint, url: string, position: string, signal: AbortSignal): Promise<Response> {
   const headers: Record<string, string> = { Accept: "text/event-stream" };
   if (position) headers["Last-Event-ID"] = String.fromCharCode(...new TextEncoder().encode(position)); // UTF-8, as bytes
-  return ask(endpoint, endpoint.stream, { headers, signal });
+  return ask(endpoint, url, { headers, signal });
 }
 
 /** Lengthen the open streams to a fresh token's end. Does nothing without a token. Rejects if it can't ask. */

@@ -1,11 +1,15 @@
 // The event stream format, WHATWG HTML section 9.2.6, from text as it comes.
 
-/** An event as it was on the wire. `own`: its block had an `id` line, so that this is its position. */
+/**
+ * An event as it was on the wire. `own`: its block had an `id` line, so that this is its position. `channels`: those
+ * through which it came, if the stream is told them and it came no other way.
+ */
 export interface WireEvent {
   type: string;
   data: string;
   lastEventId: string;
   own: boolean;
+  channels: string[];
 }
 
 export class Parser {
@@ -17,6 +21,7 @@ export class Parser {
   #own = false;
   #type = "";
   #data: string[] = [];
+  #channels: string[] = [];
 
   /** `lastEventId` is where the stream goes on from; it moves at the end of a block, data or not. */
   constructor(public lastEventId = "") {
@@ -40,6 +45,7 @@ export class Parser {
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (name === "data") this.#data.push(value);
     else if (name === "event") this.#type = value;
+    else if (name === "channel") this.#channels.push(value);
     else if (name === "retry" && /^\d+$/.test(value)) this.retry = Number(value);
     else if (name === "id" && !value.includes("\0")) [this.#id, this.#own] = [value, true];
     return undefined;
@@ -47,9 +53,15 @@ export class Parser {
 
   #dispatch(): WireEvent | undefined {
     const { length } = this.#data;
-    const event = { type: this.#type || "message", data: this.#data.join("\n"), lastEventId: this.#id, own: this.#own };
+    const event = {
+      type: this.#type || "message",
+      data: this.#data.join("\n"),
+      lastEventId: this.#id,
+      own: this.#own,
+      channels: this.#channels,
+    };
     this.lastEventId = this.#id;
-    [this.#type, this.#data, this.#own] = ["", [], false];
+    [this.#type, this.#data, this.#own, this.#channels] = ["", [], false, []];
     return length ? event : undefined;
   }
 }

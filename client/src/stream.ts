@@ -1,11 +1,12 @@
 // What a page holds: an EventTarget like EventSource, fed by its own connection or by the tab that leads.
 
 import { Connection, type Batch, type Link } from "./connection.js";
-import { disconnect, type Endpoint } from "./endpoint.js";
+import { addressOf, disconnect, type Endpoint } from "./endpoint.js";
 import { Inbox, report, type Gap } from "./inbox.js";
 import type { WireEvent } from "./parser.js";
 import { PositionStore } from "./position.js";
-import { canShare, Tabs } from "./tabs.js";
+import { complete, part, place, Union } from "./scope.js";
+import { canShare, living, Tabs, type Standing } from "./tabs.js";
 import { watchSleep } from "./wake.js";
 
 /** `waiting`: for the next attempt. `closed` is for good. */
@@ -46,12 +47,13 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   reason = "";
   #state: State = "connecting";
   #role: Role = "alone";
-  readonly #key: string;
+  readonly #name: string;
   readonly #store: PositionStore;
   readonly #inbox: Inbox;
   readonly #unwatch: () => void;
   readonly #ears = new Set<(event?: MessageEvent<string>) => void>();
   #connection: Connection | undefined;
+  #union: Union | undefined;
   #tabs: Tabs | undefined;
 
   constructor(
@@ -59,8 +61,8 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
     private readonly options: StreamOptions = {},
   ) {
     super();
-    this.#key = `sse:${options.name ?? endpoint.stream}`;
-    this.#store = new PositionStore(this.#key);
+    this.#name = `sse:${options.name ?? endpoint.stream}`;
+    this.#store = new PositionStore(addressOf({ ...endpoint, stream: this.#name }));
     this.#inbox = new Inbox(this.#store.load(), {
       deliver: (event) => this.#deliver(event),
       refetch: options.refetch,
@@ -73,7 +75,7 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   }
 
   get url(): string {
-    return this.endpoint.stream;
+    return addressOf(this.endpoint);
   }
 
   get withCredentials(): boolean {
@@ -129,24 +131,31 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   #begin(): void {
     if (!this.options.share || !canShare()) return this.#lead();
     this.#show(this.#state, "follower");
-    this.#tabs = new Tabs(this.#key, {
-      lead: () => this.#lead(),
+    this.#tabs = new Tabs(this.#name, this.endpoint.channels, {
+      lead: (known) => this.#lead(known),
       follow: () => this.#follow(),
-      heard: (link, position) => this.#heard(link, position),
-      take: (batch) => this.#inbox.take(batch),
-      standing: () => ({ link: this.#state as Link, position: this.#connection?.position ?? "" }),
+      heard: (standing) => this.#heard(standing),
+      part: () => this.#part(),
+      take: (batch) => this.#take(batch),
+      standing: () => this.#standing(),
       rewind: (position) => this.#connection?.restart(position),
       position: () => this.#inbox.position,
       over: (reason) => this.#finish(reason, true),
     });
   }
 
-  #lead(): void {
+  /** Hold a connection: for all tabs, if we are among them. `known`: what the one before it listened to. */
+  #lead(known: readonly string[] = []): void {
+    const { channels } = this.endpoint;
+    const { position } = this.#inbox;
+    const all = position ? [...known, ...channels] : known;
+    this.#union = this.#tabs && new Union(() => living(this.#name, channels), all);
     const connection = new Connection(
       this.endpoint,
       { linked: (link) => this.#linked(link), received: (batch) => this.#received(batch) },
       this.options.keepalive ?? 15_000,
-      this.#inbox.position,
+      position,
+      this.#union,
     );
     this.#connection = connection;
     this.#show(this.#state, this.#tabs ? "leader" : "alone");
@@ -156,8 +165,26 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   }
 
   #received(batch: Batch): void {
+    if (batch.scope && place(batch.scope, this.endpoint.channels) === "out") return this.#part();
     this.#tabs?.pass(batch);
-    this.#inbox.take(batch);
+    this.#take(batch);
+  }
+
+  /** Take what is ours. A tab that comes for the first time begins now. */
+  #take(batch: Batch): boolean {
+    const { scope } = batch;
+    if (!scope) return this.#inbox.take(batch);
+    this.#startAt(complete(scope, batch.from));
+    if (!this.#connection) this.#show("open", "follower");
+    return this.#inbox.take(part(batch, scope, this.endpoint.channels));
+  }
+
+  #startAt(position: string): void {
+    if (!this.#inbox.position) this.#inbox.take({ from: "", to: position, events: [] });
+  }
+
+  #standing(): Standing {
+    return { link: this.#state as Link, position: this.#connection?.position ?? "", scope: this.#union?.scope };
   }
 
   #linked(link: Link): void {
@@ -165,9 +192,17 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
     this.#tabs?.tell();
   }
 
-  #heard(link: Link, position: string): void {
-    if (position && !this.#inbox.position) this.#inbox.take({ from: "", to: position, events: [] });
+  #heard({ link, position, scope }: Standing): void {
+    if (position && scope) this.#startAt(complete(scope, position));
     this.#show(link, "follower");
+  }
+
+  /** Go on alone: what our channels are is between our own token and the server. */
+  #part(): void {
+    this.#tabs?.leave();
+    this.#tabs = undefined;
+    this.#follow();
+    this.#lead();
   }
 
   /** Give the connection up, without an end. */

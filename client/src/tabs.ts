@@ -5,32 +5,44 @@
 
 import type { Batch, Link } from "./connection.js";
 import { covers } from "./position.js";
+import { place, type Scope } from "./scope.js";
 
 const TICK = 400; // three of them unanswered, and the leader is taken to be gone
 const MISSES = 3;
 const KEPT = 500; // batches that a leader remembers
+const GATHER = 50; // for so long others may come who want other channels, too
 
 /** What tabs say to each other. */
 type Word =
   | { say: "where" } // is a leader there, and where does it stand?
-  | { say: "here"; link: Link; position: string }
+  | ({ say: "here" } & Standing)
   | { say: "batch"; batch: Batch }
   | { say: "want"; after: string } // a tab misses what came after this
+  | { say: "need" } // a tab wants channels that the leader did not ask for
   | { say: "over"; reason: string };
 
+/** How the leader's stream is. `scope`: what it listens to; undefined: not known yet. */
+export interface Standing {
+  link: Link;
+  position: string;
+  scope: Scope | undefined;
+}
+
 export interface Member {
-  /** Lead from now on: hold the stream. */
-  lead(): void;
+  /** Lead from now on: hold the stream. `known`: what the leader before listened to. */
+  lead(known: readonly string[]): void;
   /** Another leads from now on. */
   follow(): void;
-  /** The leader's stream is in this state, and stands here. */
-  heard(link: Link, position: string): void;
+  /** The leader's stream is so. */
+  heard(standing: Standing): void;
+  /** The leader can't have our channels: go, and hold a stream of our own. */
+  part(): void;
   /** False if something before it is missing. */
   take(batch: Batch): boolean;
   /** As the leader: where the stream stands. */
-  standing(): { link: Link; position: string };
-  /** As the leader: have the server say again what came after this position. */
-  rewind(position: string): void;
+  standing(): Standing;
+  /** As the leader: connect anew, and have the server say again what came after this position; undefined: nothing. */
+  rewind(position?: string): void;
   /** Where this tab stands itself. */
   position(): string;
   /** The stream is over for good, for all. */
@@ -39,6 +51,13 @@ export interface Member {
 
 export function canShare(): boolean {
   return typeof BroadcastChannel === "function" && !!globalThis.navigator?.locks;
+}
+
+/** The channels of all tabs that live. Each holds a lock that names its own, and the browser lets go of it for it. */
+export async function living(name: string, own: readonly string[]): Promise<string[]> {
+  const { held = [] } = await navigator.locks.query();
+  const others = held.map((lock) => lock.name ?? "").filter((lock) => lock.startsWith(`${name}\n`));
+  return [...new Set([...own, ...others.flatMap((lock) => JSON.parse(lock.slice(name.length)) as string[])])];
 }
 
 export class Tabs {
@@ -50,21 +69,30 @@ export class Tabs {
   #left = false;
   #queued = new AbortController();
   #release = (): void => {};
+  #leave = (): void => {};
+  #known: readonly string[] = [];
+  #gathering: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly name: string,
+    private readonly channels: readonly string[],
     private readonly member: Member,
   ) {
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
     this.#timer = setInterval(() => this.#tick(), TICK * (0.9 + 0.2 * Math.random()));
-    this.#queue();
-    this.#say({ say: "where" });
+    navigator.locks
+      .request(`${name}\n${JSON.stringify(channels)}`, { mode: "shared" }, () => this.#live())
+      .catch(() => this.#left || member.part()); // no locks for this page
   }
 
   /** As the leader: pass on what the server said. */
   pass(batch: Batch): void {
     this.#say({ say: "batch", batch });
+    const { from, scope } = batch;
+    const isPartial = scope?.fresh.length && !covers(from, scope.now);
+    if (scope?.fresh.length && scope !== this.#kept.at(-1)?.scope) this.#kept = []; // it had fewer channels
+    if (isPartial) return;
     if (this.#kept.push(batch) > KEPT) this.#kept.shift();
   }
 
@@ -83,13 +111,25 @@ export class Tabs {
     this.#left = true;
     this.#leading = false;
     clearInterval(this.#timer);
+    clearTimeout(this.#gathering);
     this.#queued.abort();
     this.#release();
+    this.#leave();
     this.#channel.close();
   }
 
   #say(word: Word): void {
     if (!this.#left) this.#channel.postMessage(word);
+  }
+
+  /** Be one of the living until we leave. */
+  #live(): Promise<void> | undefined {
+    if (this.#left) return undefined;
+    this.#queue();
+    this.#say({ say: "where" });
+    return new Promise((resolve) => {
+      this.#leave = resolve;
+    });
   }
 
   #queue(steal = false): void {
@@ -107,7 +147,7 @@ export class Tabs {
     this.#leading = true;
     this.#misses = 0;
     this.#kept = [];
-    this.member.lead();
+    this.member.lead(this.#known);
     this.tell();
     return new Promise((resolve) => {
       this.#release = resolve;
@@ -132,23 +172,48 @@ export class Tabs {
   #hear(word: Word): void {
     if (word.say === "over") this.member.over(word.reason);
     else if (word.say === "batch") this.#take(word.batch);
-    else if (word.say === "here") this.#compare(word.link, word.position);
+    else if (word.say === "here") this.#compare(word);
     else if (!this.#leading) return;
     else if (word.say === "want") this.#serve(word.after);
+    else if (word.say === "need") this.#widen();
     else this.tell();
+  }
+
+  /** Whether the leader's stream serves us. If it never will, go; if it could, say so. */
+  #isIn(scope: Scope): boolean {
+    const found = place(scope, this.channels);
+    if (this.#leading) return found === "in"; // who led before us may not know it yet
+    this.#known = scope.channels;
+    if (found === "new") this.#say({ say: "need" });
+    if (found === "out") this.member.part();
+    return found === "in";
   }
 
   #take(batch: Batch): void {
     this.#misses = 0;
+    if (batch.scope && !this.#isIn(batch.scope)) return;
     if (!this.member.take(batch)) this.#say({ say: "want", after: this.member.position() });
   }
 
-  #compare(link: Link, position: string): void {
+  #compare(standing: Standing): void {
     this.#misses = 0;
     if (this.#leading) return;
-    this.member.heard(link, position);
+    const { link, position, scope } = standing;
+    const isServed = scope && this.#isIn(scope);
+    if (this.#left) return;
+    this.member.heard(isServed ? standing : { link: link === "open" ? "connecting" : link, position: "", scope });
+    if (!isServed) return;
     const own = this.member.position();
     if (position && position !== own && !covers(own, position)) this.#say({ say: "want", after: own });
+  }
+
+  /** Connect anew, with the channels of those who live now; once for all who come together. */
+  #widen(): void {
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = undefined;
+      const { link, scope } = this.member.standing();
+      if (this.#leading && link === "open" && scope) this.member.rewind(); // else the next attempt will know
+    }, GATHER);
   }
 
   /** Say again what came after a position: from memory, or have the server do it. */

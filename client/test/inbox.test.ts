@@ -21,7 +21,7 @@ function inbox(position = "", refetch?: (gap: Gap) => unknown): Inbox {
   });
 }
 
-const event = (lastEventId: string): WireEvent => ({ type: "message", data: "x", lastEventId, own: true });
+const event = (lastEventId: string): WireEvent => ({ type: "message", data: "x", lastEventId, own: true, channels: [] });
 const gap = (from: string, to: string, lastEventId = from): WireEvent => ({
   ...event(lastEventId),
   type: "stream-gap",
