@@ -126,7 +126,7 @@ class Backend:
         return next((float(value) for name, _, value in found if name == f"tornado_sse_{sample}"), 0.0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Tab:
     """A page with a stream."""
 

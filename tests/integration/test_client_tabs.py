@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import groupby
 
 import pytest
 from playwright.sync_api import Browser
@@ -12,6 +13,7 @@ from playwright.sync_api import Error as BrowserError
 from browser_support import open_browser
 from page_support import SETTINGS, Backend, Link, Tab, leader_of, open_link, open_pages
 from process_support import server_process
+from server_support import token
 
 SOAK = os.environ.get("CLIENT_SOAK") == "true"
 TABS = 12
@@ -147,18 +149,45 @@ def test_a_tab_that_reloads_gets_what_it_missed(pages: Pages, backend: Backend) 
     assert backend.metric("open_streams") == 1
 
 
-def test_tabs_with_other_channels_have_a_stream_of_their_own(pages: Pages, backend: Backend) -> None:
-    tabs = pages(4)
-    shared(tabs[:2], "mixed", channels=["a"])
-    shared(tabs[2:], "mixed", channels=["b", "a"])
-    backend.publish({"channel": "a"}, "a1")
-    backend.publish({"channel": "b"}, "b1")
+SETS = [[], ["a"], ["b"], ["a", "b"], ["c"], ["a", "c"]]
+
+
+def open_sets(tabs: Sequence[Tab], user: str) -> dict[Tab, list[str]]:
+    sets = {tab: SETS[number % len(SETS)] for number, tab in enumerate(tabs)}
+    for tab, channels in sets.items():
+        tab.opened(user, share=True, channels=channels)
+    return sets
+
+
+def test_twelve_tabs_with_channels_of_their_own_have_one_connection(pages: Pages, backend: Backend) -> None:
+    tabs = pages(TABS)
+    sets = open_sets(tabs, "mixed")
+    assert backend.metric("open_streams") == 1
+    for name in "abc":
+        backend.publish({"channel": name}, f"{name}1", f"{name}2")
+    backend.publish([{"channel": "a"}, {"channel": "c"}], "two channels")
     backend.publish("mixed", "all")
-    for tab in tabs[:2]:
-        tab.has("a1", "all")
-    for tab in tabs[2:]:
-        tab.has("a1", "b1", "all")
-    assert backend.metric("open_streams") == 2
+    for tab, channels in sets.items():
+        both = ["two channels"] if {"a", "c"} & set(channels) else []
+        tab.has(*[f"{name}{number}" for name in channels for number in (1, 2)], *both, "all")
+    assert [tab.role() for tab in tabs].count("leader") == 1
+
+
+def test_a_forbidden_channel_is_one_tabs_own_affair(pages: Pages, backend: Backend) -> None:
+    tabs = pages(4)
+    tokens = [token("strict", channels=["a", "b"])]
+    for tab, channels in zip(tabs, (["a"], ["b"], [], ["secret"]), strict=True):
+        tab.connect("strict", tokens, share=True, channels=channels)
+    tabs[3].until("tab.stream.state === 'closed'")
+    assert tabs[3].read("tab.stream.reason") == "status 403"
+    for tab in tabs[:3]:
+        tab.until("tab.stream.state === 'open' && tab.stream.position")
+    backend.publish({"channel": "b"}, "b1")
+    backend.publish("strict", "all")
+    tabs[0].has("all")
+    tabs[1].has("b1", "all")
+    tabs[2].has("all")
+    assert backend.metric("open_streams") == 1
 
 
 def test_the_end_of_the_session_is_the_end_for_all(pages: Pages, backend: Backend) -> None:
@@ -171,24 +200,33 @@ def test_the_end_of_the_session_is_the_end_for_all(pages: Pages, backend: Backen
 
 
 def test_random_cuts_and_lost_leaders(pages: Pages, backend: Backend, link: Link) -> None:
-    """Connections break, leaders are frozen or stand still, and events keep coming."""
+    """Connections break, leaders are frozen, stand still or are killed, and events keep coming, to many channels."""
     chance = random.Random(7)  # noqa: S311 - the same story each time
-    tabs = pages(TABS if SOAK else 5)
-    shared(tabs, "storm")
-    sent = [str(number) for number in range(EVENTS)]
+    sets = open_sets(pages(TABS if SOAK else 7), "storm")
+    sent = [(str(number), chance.choice(["a", "b", "c", None])) for number in range(EVENTS)]
     misfortunes: list[Callable[[], None]] = [
         link.cut,
-        lambda: freeze_briefly(leader_of(tabs)),
-        lambda: pause_briefly(leader_of(tabs)),
+        lambda: freeze_briefly(leader_of(list(sets))),
+        lambda: pause_briefly(leader_of(list(sets))),
     ]
     part = EVENTS // CUTS
     for turn in range(CUTS):
-        backend.publish("storm", *sent[turn * part : turn * part + part // 2])
+        publish_mixed(backend, "storm", sent[turn * part : turn * part + part // 2])
         chance.choice(misfortunes)()
-        backend.publish("storm", *sent[turn * part + part // 2 : (turn + 1) * part])
-    for tab in tabs:
-        tab.has(*sent)
+        if turn == CUTS // 2:
+            killed = leader_of(list(sets))
+            crash(killed)
+            del sets[killed]
+        publish_mixed(backend, "storm", sent[turn * part + part // 2 : (turn + 1) * part])
+    backend.publish("storm", "end")
+    for tab, channels in sets.items():
+        tab.has(*[data for data, channel in sent if channel is None or channel in channels], "end")
     assert backend.metric("open_streams") == 1
+
+
+def publish_mixed(backend: Backend, user: str, events: Sequence[tuple[str, str | None]]) -> None:
+    for channel, group in groupby(events, lambda event: event[1]):
+        backend.publish({"channel": channel} if channel else user, *[data for data, _ in group])
 
 
 def freeze_briefly(tab: Tab) -> None:
