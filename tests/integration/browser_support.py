@@ -40,7 +40,11 @@ def open_browser() -> Iterator[Browser]:
             pytest.fail("no Chromium, and CI must have one")
         pytest.skip("no Chromium on this machine")
     expect.set_options(timeout=PATIENCE * 1000)
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path, args=FLAGS) as browser:
+    kept = ["--disable-back-forward-cache"]  # Playwright's own flag: pages left are to be kept, as everywhere else
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=path, args=FLAGS, ignore_default_args=kept) as browser,
+    ):
         yield browser
 
 

@@ -136,7 +136,7 @@ class Tab:
 
     def connect(self, user: str, tokens: Sequence[str] | None = None, **options: object) -> "Tab":
         """Open a stream as that user, with these tokens one after the other, and the last ever after."""
-        self.page.goto(f"{self.link.url}/healthz")
+        self.page.goto(f"{self.link.url}/sse/client.js")  # a page that may be kept: all others are no-store
         settings = {"sessionId": f"session-of-{user}", "keepalive": KEEPALIVE * 1000} | options
         self.handle = self.page.evaluate_handle(OPEN, [settings, [token(user)] if tokens is None else tokens])
         return self
@@ -150,6 +150,16 @@ class Tab:
 
     def thaw(self) -> None:
         self.page.evaluate("document.dispatchEvent(new Event('resume')), undefined")
+
+    def go_elsewhere(self) -> None:
+        """Have the browser put the page into its back/forward cache."""
+        self.page.goto(f"{self.link.url}/healthz")
+
+    def come_back(self) -> None:
+        """Take it out again. A page that was kept tells of no load; one that was loaded anew has no `tab`."""
+        self.page.evaluate("setTimeout(() => history.back())")
+        self.page.wait_for_function("globalThis.tab")
+        self.handle = self.page.evaluate_handle("globalThis.tab")
 
     def until(self, condition: str, patience: float = PATIENCE) -> "Tab":
         """Wait until an expression on `tab` holds."""

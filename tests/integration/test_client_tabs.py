@@ -135,6 +135,25 @@ def test_a_thawed_leader_follows_and_missed_nothing(pages: Pages, backend: Backe
     leader.until("tab.stream.role === 'follower'")
 
 
+def test_a_leader_left_for_another_page_goes_on_when_one_goes_back(pages: Pages, backend: Backend) -> None:
+    """With Chromium's real back/forward cache, which takes a page only if it let go of connections and locks."""
+    tabs = pages(3)
+    sets = dict(zip(tabs, (["a"], [], ["b"]), strict=True))
+    for tab, channels in sets.items():
+        tab.opened("left", share=True, channels=channels)
+    leader = leader_of(tabs)
+    backend.publish({"channel": "a"}, "before")
+    leader.has("before")
+    leader.go_elsewhere()
+    leader_of([tab for tab in tabs if tab is not leader])
+    backend.publish({"channel": "a"}, "meanwhile")
+    backend.publish("left", "all")
+    leader.come_back()
+    leader.has("before", "meanwhile", "all")
+    leader.until("tab.stream.role === 'follower' && tab.stream.state === 'open'")
+    assert backend.metric("open_streams") == 1
+
+
 def test_a_tab_that_reloads_gets_what_it_missed(pages: Pages, backend: Backend) -> None:
     tabs = pages(2)
     shared(tabs, "reload")
