@@ -5,6 +5,7 @@ Each would hold a connection for as long as it likes, until nobody else gets one
 
 import asyncio
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle, islice
@@ -87,3 +88,27 @@ async def test_slow_heads_and_bodies_are_cut_while_others_connect(size: Size, he
             f"{size.sockets} slow requests: cut after {max(cut):.1f} s (bound {size.bound:g}); connects meanwhile: "
             f"p99 {p99:.3f} s; memory +{memory / MIB:.0f} MiB"
         )
+
+
+MODES = {"head": "-H", "body": "-B", "answer": "-X -w 10 -y 20 -n 1 -z 5 -k 1"}
+
+
+@pytest.mark.abuse
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.gen_test(timeout=120)
+async def test_slowhttptest_takes_no_service_away(
+    mode: str, need_program: Callable[[str], str], held: Callable[[str], None]
+) -> None:
+    async with served() as process:
+        url = f"http://127.0.0.1:{process.port}/openapi.json"
+        options = [*MODES[mode].split(), "-c", "5000", "-r", "500", "-i", "1", "-l", "25", "-p", "3", "-u", url]
+        tool = await asyncio.create_subprocess_exec(need_program("slowhttptest"), *options, stdout=PIPE)
+        said = asyncio.create_task(tool.communicate())
+        seconds: list[float] = []
+        while not said.done():
+            seconds += await connect_seconds(process, 10)
+            await asyncio.sleep(0.5)
+        (report, _), p99 = said.result(), sorted(seconds)[int(0.99 * len(seconds))]
+        assert b"YES" in report.rpartition(b"service available:")[2]
+        assert p99 < 1
+        held(f"slowhttptest {MODES[mode]}: {len(seconds)} connects meanwhile, p99 {p99:.3f} s")
