@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import pytest
 
-from abuse_process import MIB, metric, resident
+from abuse_process import MIB, metric, publish, resident
 from abuse_support import sizes
 from client_support import Client, until
 from serve_support import Process, served
 
 OUTBOX = 262144
-BULK = {"to": {"channel": "much"}, "data": "x" * 60_000}
+BULK: dict[str, object] = {"to": {"channel": "much"}, "data": "x" * 60_000}
 
 
 class Size(NamedTuple):
@@ -49,11 +49,8 @@ class Crowd:
         """Publish a message to these, and much to others."""
         bulk = [BULK] * self._size.bulk
         for _ in range(times):
-            body = json.dumps([{"to": {"user": "u1"}, "data": {"at": time.monotonic()}}, *bulk]).encode()
-            head = self._process.bearer() | {"Content-Type": "application/json", "Content-Length": str(len(body))}
-            await self._publisher.request("/sse/publish", head, method="POST")
-            await self._publisher.send(body)
-            assert (await self._publisher.response()).status == 200
+            small = {"to": {"user": "u1"}, "data": {"at": time.monotonic()}}
+            await publish(self._process, self._publisher, small, *bulk)
             self.published += len(self._tasks)
             await asyncio.sleep(self._size.every)
 
