@@ -6,9 +6,10 @@ import pytest
 from tornado.web import Application
 
 from client_support import Client, until
-from listener_support import Held, Hello, hello, listening
+from listener_support import ROUTES, Held, Hello, hello, listening
 from server_support import Clock
 from tornado_sse import listener as module
+from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.listener import MAX_HEADER, Listener
 
 
@@ -115,6 +116,30 @@ async def test_nobody_is_cut_who_waits_for_us(clock: Clock) -> None:
         Held.waiting[0].set()
         assert (await client.response()).body == b"hello"
         client.close()
+
+
+LAST = [
+    "HTTP/1.0",
+    "HTTP/1.1\r\nConnection: close",
+    "HTTP/1.1\r\nX: 1\r\nX: 2\r\nConnection: close",
+    "HTTP/1.1\r\nHost: b",
+]
+
+
+@pytest.mark.parametrize("last", LAST)
+@pytest.mark.gen_test
+async def test_what_is_sent_behind_the_last_request_is_not_served(last: str) -> None:
+    served: list[str] = []
+    application = GuardedApplication(ROUTES, log_function=lambda handler: served.append(handler.request.path))
+    listener = Listener(application, "127.0.0.1", 0)
+    listener.start()
+    client = await Client.to(listener.port)
+    await client.send(f"GET / {last}\r\nHost: a\r\n\r\nGET /account HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    await client.read_all()
+    assert await hello(listener.port) == b"hello"
+    assert "/account" not in served
+    client.close()
+    await listener.close()
 
 
 @pytest.mark.gen_test

@@ -3,11 +3,11 @@
 import errno
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -43,6 +43,18 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 def url_of(host: str, port: int) -> str:
     """Write an address as a URL: one of IPv6 stands in brackets (RFC 3986 section 3.2.2)."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Stream(IOStream):
+    """Reads no request out of its buffer once it is closed, as Tornado would: nobody would get the answer.
+
+    What follows a request that closes the connection is none (RFC 9112 section 9.6).
+    """
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        if self.closed():
+            raise StreamClosedError
+        return super().read_until_regex(regex, max_bytes)
 
 
 class Listener:
@@ -122,7 +134,7 @@ class Listener:
 
     def pass_on(self, connection: socket.socket, address: Address) -> None:
         """Let Tornado serve a connection whose next request is not plain."""
-        self._http.handle_stream(IOStream(connection), address)
+        self._http.handle_stream(_Stream(connection), address)
 
     def _cut(self) -> None:
         now = self._clock()

@@ -20,6 +20,7 @@ async def exchange(node: Served, request: bytes) -> tuple[Client, int, dict[str,
         (f"GET /sse/connect/s1?{MANY} HTTP/1.1\r\nHost: a\r\n\r\n", "Invalid query string: "),
         ("GET / HTTP/1.1\r\n\r\n", "Missing Host header"),
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "Invalid Host header"),
+        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n", "Transfer-E"),
         (f"POST /sse/publish?{MANY} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "Invalid query string: "),
     ],
 )

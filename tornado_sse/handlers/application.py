@@ -58,14 +58,17 @@ class _Guard(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
+        if start_line.version == "HTTP/1.0" and "Transfer-Encoding" in headers:  # RFC 9112 section 6.1
+            self._refuse(start_line[0], "Transfer-Encoding is not for HTTP/1.0")
+            return None
         try:
             return self._delegate.headers_received(start_line, headers)
         except HTTPInputError as error:
-            self._refused = True
             self._refuse(start_line[0], str(error))
             return None
 
     def _refuse(self, method: str, message: str) -> None:
+        self._refused = True
         body = error_body(BAD, message)
         headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})
         headers["Connection"] = "close"  # who gets this wrong may be wrong about where the next request begins
