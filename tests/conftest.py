@@ -28,7 +28,7 @@ def need_program() -> Callable[[str], str]:
     """Find a program that a test needs: without it the test is skipped, but in CI it fails."""
 
     def find(name: str) -> str:
-        path = shutil.which(name)
+        path = shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
         if path is None:
             reason = f"the program {name} is not installed"
             if os.environ.get("CI") == "true":

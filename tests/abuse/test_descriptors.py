@@ -42,10 +42,13 @@ async def test_without_descriptors_streams_go_on_and_accepting_comes_back(
         crowd = [await process.client() for _ in range(size.crowd)]
         await process.until_logged("not accepting connections")
         used, start = process.cpu_seconds(), time.monotonic()
-        await asyncio.sleep(size.seconds)
-        await publish(process, publisher, {"to": "all", "data": "without descriptors"})
+        published = ["before"]
+        while time.monotonic() - start < size.seconds:
+            await asyncio.sleep(0.5)
+            published.append(str(len(published)))
+            await publish(process, publisher, {"to": "all", "data": published[-1]})
         for stream in streams:
-            assert [await stream.data(), await stream.data()] == ["before", "without descriptors"]
+            assert [await stream.data() for _ in published] == published
         seconds, lines = time.monotonic() - start, process.logged("not accepting connections")
         share = (process.cpu_seconds() - used) / seconds
         for client in crowd:

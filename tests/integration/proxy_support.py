@@ -79,12 +79,17 @@ class Proxy:
 
 
 @contextmanager
-def proxy(name: str, folder: Path, ports: tuple[int, int], idle: str = IDLE) -> Iterator[Proxy]:
-    """Run one before a server at these ports, the public and the admin one."""
+def proxy(
+    name: str, folder: Path, ports: tuple[int, int], idle: str = IDLE, changes: Mapping[str, str] | None = None
+) -> Iterator[Proxy]:
+    """Run one before a server at these ports, the public and the admin one. `changes` are made to its files first."""
     kind, port = KINDS[name], free_port()
     certificate(folder)
     for file in kind.files:
-        (folder / file).write_text(_adapted((FOLDER / file).read_text(), folder, port, ports, idle))
+        text = (FOLDER / file).read_text()
+        for old, new in (changes or {}).items():
+            text = text.replace(old, new)
+        (folder / file).write_text(_adapted(text, folder, port, ports, idle))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(_filled(kind.command, folder), stdout=log, stderr=log, env=_env(folder))
         try:
