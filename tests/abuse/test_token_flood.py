@@ -70,7 +70,7 @@ async def flood(process: Process, rate: float) -> AsyncIterator[Counter[int]]:
             assert isinstance(outcome, asyncio.CancelledError), outcome
 
 
-@sizes(short=Size(100, 20, 1, 100, 1), long=Size(10_000, 1, 15, 500, 3))
+@sizes(short=Size(100, 20, 1, 100, 1), long=Size(10_000, 1, 10, 500, 2))
 @pytest.mark.gen_test(timeout=900)
 async def test_a_flood_of_bad_tokens_delays_the_good_streams_little(size: Size, held: Callable[[str], None]) -> None:
     async with served() as process:

@@ -89,8 +89,10 @@ async def test_clients_that_stop_reading_are_ended_and_cost_the_others_nothing(
         await crowd.open(size.healthy)
         await crowd.publish(size.quiet)
         before, quiet = resident(process), await crowd.take_p99()
-        stop = {"user": "stops", "query": "?channel=much", "receive_buffer": 4096}
-        stopped = [await process.connect(f"s{number}", **stop) for number in range(size.stopped)]
+        stopped = [
+            await process.connect(f"s{number}", user="stops", query="?channel=much", receive_buffer=4096)
+            for number in range(size.stopped)
+        ]
         trickling = asyncio.create_task(trickle(stopped[::2]))
         memory, waiting, began = [before], [0.0], time.monotonic()
         while await metric(process, 'tornado_sse_streams_closed_total{reason="slow"}') < size.stopped:

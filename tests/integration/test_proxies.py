@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -39,7 +40,7 @@ def need_proxy() -> Callable[[str], None]:
 
 
 @contextmanager
-def before(server: Server, name: str, folder: Path, **options: str) -> Iterator[Proxy]:
+def before(server: Server, name: str, folder: Path, **options: Any) -> Iterator[Proxy]:
     public, admin = urlsplit(server.url).port, server._admin.base_url.port
     assert public and admin  # noqa: PT018 - for the type checker
     with proxy(name, folder, (public, admin), **options) as running:
