@@ -28,7 +28,7 @@ def allow(process: Process, descriptors: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, hard))
 
 
-@sizes(short=Size(20, 50, 2.5), long=Size(2000, 3000, 30))
+@sizes(short=Size(20, 50, 1.5), long=Size(2000, 3000, 30))
 @pytest.mark.gen_test(timeout=300)
 async def test_without_descriptors_streams_go_on_and_accepting_comes_back(
     size: Size, held: Callable[[str], None]

@@ -60,7 +60,7 @@ async def haunt(process: Process, numbers: range) -> None:
         await asyncio.gather(*(ghost(process, number, end, patient=patient) for number, end, patient in kinds))
 
 
-@sizes(short=600, long=5000)
+@sizes(short=300, long=5000)
 @pytest.mark.gen_test(timeout=300)
 async def test_clients_that_are_gone_leave_no_stream_and_no_memory(size: int, held: Callable[[str], None]) -> None:
     async with served(keepalive=KEEPALIVE) as process:

@@ -29,7 +29,7 @@ ROOM = 20.0
 class Size(NamedTuple):
     streams: int
     rate: float
-    seconds: int
+    seconds: float
     flood: float
     pairs: int
 
@@ -70,7 +70,7 @@ async def flood(process: Process, rate: float) -> AsyncIterator[Counter[int]]:
             assert isinstance(outcome, asyncio.CancelledError), outcome
 
 
-@sizes(short=Size(100, 20, 1, 100, 1), long=Size(10_000, 1, 10, 500, 2))
+@sizes(short=Size(50, 20, 0.5, 100, 1), long=Size(10_000, 1, 10, 500, 3))
 @pytest.mark.gen_test(timeout=900)
 async def test_a_flood_of_bad_tokens_delays_the_good_streams_little(size: Size, held: Callable[[str], None]) -> None:
     async with served() as process:
