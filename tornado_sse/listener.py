@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application
@@ -15,6 +15,7 @@ from tornado_sse.connection import Address, Connection
 from tornado_sse.log import logger
 from tornado_sse.poller import Poller
 from tornado_sse.stats import Stats
+from tornado_sse.ticker import Ticker
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us; it has a bound of its own, somaxconn."""
@@ -81,7 +82,7 @@ class Listener:
         self.poller = Poller()
         self.connections: set[Connection] = set()
         self._expected: dict[Connection, float] = {}
-        self._cutting = PeriodicCallback(self._cut, CUT_EVERY * 1000)
+        self._cutting = Ticker(self._cut, CUT_EVERY)
         self._sockets = list(sockets) or bind_sockets(port, host, backlog=BACKLOG, reuse_port=reuse_port)
         self._http = HTTPServer(
             application,

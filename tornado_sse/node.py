@@ -8,8 +8,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from tornado.ioloop import PeriodicCallback
-
 from tornado_sse.admission import Caps, UserCapPolicy
 from tornado_sse.auth import Authenticator, Principal
 from tornado_sse.brokers.base import Broker, Disconnect
@@ -30,6 +28,7 @@ from tornado_sse.registry import Clocks, Registry, Timing
 from tornado_sse.ring import SLOTS
 from tornado_sse.stats import Stats
 from tornado_sse.stream import Stream
+from tornado_sse.ticker import Ticker
 
 TICK = 0.1
 """Seconds between two looks at the clock, at most."""
@@ -82,9 +81,9 @@ class Node:
             )
         )
         tick = min(TICK, settings.keepalive / SLOTS)
-        self._ticker = PeriodicCallback(self._tick, tick * 1000)
+        self._ticker = Ticker(self._tick, tick)
         self._ticked = 0.0
-        self._teller = PeriodicCallback(self._tell_counts, INTERVAL * 1000)
+        self._teller = Ticker(self._tell_counts, INTERVAL)
 
     async def start(self) -> None:
         """Join the running event loop. The handlers and `publish` do so by themselves when they are first used."""
@@ -212,7 +211,7 @@ class Node:
 
     def _tick(self) -> None:
         now = self.clocks.monotonic()
-        self.stats.loop_lag.observe(max(0.0, now - self._ticked - self._ticker.callback_time / 1000))
+        self.stats.loop_lag.observe(max(0.0, now - self._ticked - self._ticker.interval))
         self._ticked = now
         self.registry.tick()
 

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 
-from tornado.ioloop import PeriodicCallback
-
 from tornado_sse.config import ConfigProblem
+from tornado_sse.ticker import Ticker
 
 FIRST = 3
 """The first descriptor handed over."""
@@ -42,7 +41,7 @@ class ServiceManager:
         admin: Iterable[socket.socket] = (),
     ) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._watchdog = PeriodicCallback(lambda: self._tell("WATCHDOG=1"), watchdog / 2 * 1000) if watchdog else None
+        self._watchdog = Ticker(lambda: self._tell("WATCHDOG=1"), watchdog / 2) if watchdog else None
         self.public = list(public)
         self.admin = list(admin)
 
@@ -62,7 +61,7 @@ class ServiceManager:
     def ready(self, status: str = "") -> None:
         """Say that we serve, or serve again after `reloading`, and from now on that the loop turns."""
         self._tell("READY=1", f"STATUS={status}" if status else "")
-        if self._watchdog and not self._watchdog.is_running():
+        if self._watchdog and not self._watchdog.is_running:
             self._watchdog.start()
 
     def reloading(self) -> None:

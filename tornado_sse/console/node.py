@@ -5,8 +5,6 @@ So a page that was away gets what it missed, as of any node; and its streams are
 
 from contextlib import suppress
 
-from tornado.ioloop import PeriodicCallback
-
 from tornado_sse.auth import Authenticator
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.config import Settings
@@ -18,6 +16,7 @@ from tornado_sse.node import Node
 from tornado_sse.position import Position
 from tornado_sse.registry import Clocks
 from tornado_sse.stats import Stats
+from tornado_sse.ticker import Ticker
 
 INTERVAL = 1.0
 """Seconds between two looks."""
@@ -57,7 +56,7 @@ class Console(Node):
         broker = MemoryBroker(history, idempotency_window=0, clock=clocks.monotonic)
         super().__init__(own, broker, clocks, Stats(), authenticator)
         self.operations = operations
-        self._looking = PeriodicCallback(self.look, INTERVAL * 1000)
+        self._looking = Ticker(self.look, INTERVAL)
         self._before: Samples = {}
         self._looked_at = 0.0
         self._told = 0
@@ -65,7 +64,7 @@ class Console(Node):
     async def start(self) -> None:
         """Join the running event loop, and begin to look."""
         await super().start()
-        if not self._looking.is_running():
+        if not self._looking.is_running:
             self._looking.start()
 
     async def close(self) -> None:
