@@ -291,7 +291,7 @@ def test_bad_drafts_made_in_process(item: Item, data: str, reason: str) -> None:
     ],
 )
 def test_a_json_body_is_one_item_or_an_array_of_items(body: bytes, items: list[bytes], is_array: bool) -> None:
-    assert split_json(body) == (items, is_array)
+    assert split_json(body, 3) == (items, is_array)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_json_body_is_one_item_or_an_array_of_items(body: bytes, items: list[b
 )
 def test_an_array_that_is_none(body: bytes, reason: str) -> None:
     with pytest.raises(BadBody, match="^" + reason):
-        split_json(body)
+        split_json(body, 3)
 
 
 @pytest.mark.parametrize(
@@ -326,11 +326,30 @@ def test_an_array_that_is_none(body: bytes, reason: str) -> None:
     ],
 )
 def test_lines_end_at_line_feeds_only(body: bytes, lines: list[bytes]) -> None:
-    assert split_lines(body) == lines
+    assert split_lines(body, 3) == lines
+    assert split_lines(body, 2) == lines
+
+
+def test_an_array_full_of_commas_is_not_longer_for_them() -> None:
+    items = [b'{"a":[1,2,3]}', b'"b,c"', b"[[],[1,2]]"]
+    body = b"[" + b",".join(items) + b"]"
+    for most in (3, 4):
+        assert split_json(body, most) == (items, True)
+    with pytest.raises(BadBody, match="too many messages in one request; at most 2 are allowed"):
+        split_json(body, 2)
+    with pytest.raises(BadBody, match=MALFORMED):
+        split_json(body[:-1] + b",,]", 9)
+
+
+def test_of_very_many_items_no_more_are_read_than_tell_so() -> None:
+    with pytest.raises(BadBody, match="too many"):
+        split_json(b"[" + b"0," * 1_000_000, 3)  # it never got to where the array ends too early
+    assert len(split_lines(b"0\n" * 1_000_000, 3)) == 7
+    assert split_lines(b"\n" * 1_000_000 + b"1", 3) == [b"1"]
 
 
 def test_lines_of_either_ending_are_read() -> None:
-    lines = split_lines(with_data(b'"a\xe2\x80\xa8b"') + b"\r\n" + with_data(b"2") + b"\n")
+    lines = split_lines(with_data(b'"a\xe2\x80\xa8b"') + b"\r\n" + with_data(b"2") + b"\n", 3)
     assert [draft.data for draft in read_items(lines, LIMITS) if isinstance(draft, Draft)] == ["a\u2028b", "2"]
 
 
@@ -349,7 +368,7 @@ def test_items_are_read_one_by_one() -> None:
 
 @pytest.mark.parametrize(
     ("count", "reason"),
-    [(0, "there is no message in the body"), (4, "4 messages in one request; at most 3 are allowed")],
+    [(0, "there is no message in the body"), (4, "too many messages in one request; at most 3 are allowed")],
 )
 def test_too_few_and_too_many_items(count: int, reason: str) -> None:
     with pytest.raises(BadBody, match=reason):

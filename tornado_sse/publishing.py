@@ -4,9 +4,12 @@ An item is `{"to": ..., "data": ..., "event"?, "idempotencyKey"?, "ttl"?, "key"?
 it is, anything else as the JSON text that was sent, untouched.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -65,21 +68,38 @@ class BadBody(ValueError):
 
 _item = msgspec.json.Decoder(Item)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 
 
-def split_json(body: bytes) -> tuple[list[bytes], bool]:
-    """Split a JSON body into items; also tell whether it is an array. Raises BadBody."""
+def split_json(body: bytes, most: int) -> tuple[list[bytes], bool]:
+    """Split a JSON body into items; also tell whether it is an array. Raises BadBody, also for more than `most`."""
     if not body.lstrip().startswith(b"["):
         return [body], False
     try:
-        return [bytes(item) for item in _array.decode(body)], True
+        if body.count(b",") < most:
+            return [bytes(item) for item in _array.decode(body)], True
+        return [bytes(item) for item in msgspec.structs.astuple(_bounded(most).decode(body)) if item is not None], True
+    except msgspec.ValidationError:
+        raise _too_many(most) from None
     except (msgspec.MsgspecError, RecursionError) as error:
         raise BadBody(_explain(error)) from error
 
 
-def split_lines(body: bytes) -> list[bytes]:
-    """Split an NDJSON body into items: one JSON text a line, ended by LF or CRLF; empty lines count for nothing."""
-    return [line for line in body.split(b"\n") if line.strip()]
+@lru_cache(maxsize=1)
+def _bounded(most: int) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Read an array as far as `most` items: a list is read whole, however long, before its length is looked at."""
+    fields = [(f"item{number}", msgspec.Raw, None) for number in range(most)]
+    return msgspec.json.Decoder(msgspec.defstruct("Items", fields, array_like=True, forbid_unknown_fields=True))
+
+
+def split_lines(body: bytes, most: int) -> list[bytes]:
+    """Split an NDJSON body into items: one JSON text a line, ended by LF or CRLF; empty lines count for nothing.
+
+    Of more than `most` not all are returned, but too many.
+    """
+    *lines, rest = body.split(b"\n", most)
+    more = (line[0] for line in _LINE.finditer(rest))
+    return [*(line for line in lines if line.strip(b" \t\r")), *islice(more, most + 1)]
 
 
 def read_items(items: list[bytes], limits: Limits) -> Iterator[Draft | BadItem]:
@@ -87,8 +107,12 @@ def read_items(items: list[bytes], limits: Limits) -> Iterator[Draft | BadItem]:
     if not items:
         raise BadBody("there is no message in the body")
     if len(items) > limits.items:
-        raise BadBody(f"{len(items)} messages in one request; at most {limits.items} are allowed")
+        raise _too_many(limits.items)
     return (_try_read(item, limits) for item in items)
+
+
+def _too_many(most: int) -> BadBody:
+    return BadBody(f"too many messages in one request; at most {most} are allowed")
 
 
 def _try_read(raw: bytes, limits: Limits) -> Draft | BadItem:

@@ -64,11 +64,11 @@ class PublishHandler(BodyHandler):
         return (draft._replace(traceparent=given) if isinstance(draft, Draft) else draft for draft in drafts)
 
     def _split(self, body: bytes) -> tuple[list[bytes], bool]:
-        media_type = self.media_type()
+        media_type, most = self.media_type(), self.server.limits.items
         if media_type == JSON:
-            return split_json(body)
+            return split_json(body, most)
         if media_type in NDJSON:
-            return split_lines(body), True
+            return split_lines(body, most), True
         raise UnsupportedMediaType(JSON, *NDJSON)
 
 
