@@ -26,6 +26,12 @@ MAX_TTL = 31_536_000.0
 LINE_PREFIX = len("data: ")
 """Bytes that each further line of data costs. They count: a frame must not be many times what was sent."""
 
+SPELLING = len(r"\u0041")
+"""Bytes of JSON that can spell one byte of data, at most."""
+
+REST = 1_048_576
+"""Bytes of JSON that all but the data of an item can take: mostly a hundred targets, of a user and a session each."""
+
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=MAX_TTL)]
 
@@ -116,6 +122,8 @@ def _too_many(most: int) -> BadBody:
 
 
 def _try_read(raw: bytes, limits: Limits) -> Draft | BadItem:
+    if len(raw) > (most := limits.message_bytes * SPELLING + REST):
+        return BadItem(f"the message takes {len(raw)} bytes of JSON; at most {most} are read")
     try:
         item = _item.decode(raw)
         return make_draft(item, _text(bytes(item.data)), limits)
