@@ -151,6 +151,7 @@ class Site(Application):
     def __init__(self) -> None:
         super().__init__([(r"/(.*)", Page, {"site": self})])
         self.asked: list[str] = []
+        self.mood = "good"
         self.released = asyncio.Event()
 
 
@@ -164,6 +165,9 @@ class Page(RequestHandler):
 
     async def get_good(self) -> None:
         self.write(key_set(jwk("ec", kid="k1")).body)
+
+    async def get_moody(self) -> None:
+        await getattr(self, f"get_{self.site.mood}")()
 
     async def get_redirect(self) -> None:
         self.redirect("/good")
@@ -187,6 +191,15 @@ class Page(RequestHandler):
         self.write(b"{")
         await self.flush()
         await self.site.released.wait()
+
+    async def get_html(self) -> None:
+        self.write("<html>")
+
+    async def get_deep(self) -> None:
+        self.write("[" * 60_000)
+
+    async def get_secret(self) -> None:
+        self.write(key_set({"kty": "oct", "k": b64(SECRET), "kid": "k1"}).body)
 
     async def get_broken(self) -> None:
         self.set_status(500)

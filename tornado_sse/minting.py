@@ -22,6 +22,9 @@ from tornado_sse.tokens import parse
 SESSION_TYPE = "sse-session+jwt"
 MINTED_CHARS = 1024
 
+NOT_YOURS = "the session id is malformed, expired or somebody else's"
+"""One text for all of it: which it is, is nobody's business."""
+
 _PREFIX = urlsafe_b64encode(f'{{"alg":"HS256","typ":"{SESSION_TYPE}"}}'.encode()).rstrip(b"=").decode() + "."
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
@@ -92,4 +95,4 @@ class Minter:
                     return read_principal(jws.claims())
         except Unauthorized:
             pass
-        raise Unauthorized(AuthFailure.SESSION, "the session id is not one of this server")
+        raise Unauthorized(AuthFailure.SESSION, NOT_YOURS)

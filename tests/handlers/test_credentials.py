@@ -180,6 +180,14 @@ async def test_a_token_in_the_query_counts_only_if_switched_on() -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_token_in_the_query_is_taken_as_it_is() -> None:
+    async with serving(query_token=True) as node:
+        for around in ("%20{}", "{}%20", "{}%0A", "{}%00", "x&access_token={}&access_token="):
+            target = "/sse/connect/s1?access_token=" + around.format(token())
+            assert await failure(node, target) == "malformed"
+
+
+@pytest.mark.gen_test
 async def test_a_minted_session_id_makes_cookie_and_query_count_for_nothing() -> None:
     async with serving(query_token=True) as node:
         minted = node.server.mint("u1").session_id

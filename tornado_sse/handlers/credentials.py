@@ -4,7 +4,7 @@ from tornado_sse.auth import Principal, Scope, bearer_token
 from tornado_sse.errors import AuthFailure, Forbidden, Unauthorized
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.origin import proves_origin
-from tornado_sse.minting import looks_minted, valid_session_id
+from tornado_sse.minting import NOT_YOURS, looks_minted, valid_session_id
 
 
 class SessionHandler(BaseHandler):
@@ -42,11 +42,12 @@ class SessionHandler(BaseHandler):
         return token
 
     def _query_token(self) -> str | None:
-        return self.get_query_argument("access_token", None) if self.server.settings.query_token else None
+        sent = self.query_values("access_token") if self.server.settings.query_token else None
+        return sent[-1] if sent else None
 
 
 def hold_against(principal: Principal, minted: Principal | None, session_id: str) -> None:
     """Hold a token's principal against a session id, minted or plain. Raises Unauthorized."""
     owned = minted.user == principal.user if minted else valid_session_id(session_id)
     if not owned or principal.session not in (None, session_id):
-        raise Unauthorized(AuthFailure.SESSION, "the session id is malformed, expired or somebody else's")
+        raise Unauthorized(AuthFailure.SESSION, NOT_YOURS)
