@@ -257,6 +257,7 @@ async def test_a_message_is_sent() -> None:
         ("/api/send", b"{", 400),
         ("/api/disconnect", b'{"user": ""}', 400),
         ("/api/disconnect", b'{"user": "a", "more": 1}', 400),
+        ("/api/disconnect", b'{"user": "a", "session": "an-id-in-full"}', 400),
     ],
 )
 async def test_a_body_that_is_none(path: str, body: bytes, status: int) -> None:

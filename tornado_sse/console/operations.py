@@ -15,6 +15,7 @@ DEEPEST = 10_000
 
 Column = Literal["user", "address", "age", "sent", "backlog"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Shortened = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 
 
 class Look(msgspec.Struct, frozen=True, tag=True):
@@ -38,7 +39,7 @@ class End(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
     """Disconnect a session of a user, named as in a Row; None: all of theirs. The answer is Ended."""
 
     user: Name
-    session: Name | None = None
+    session: Shortened | None = None
 
 
 class Send(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
