@@ -18,7 +18,7 @@ from serve_support import Process, served
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BODY = 8 * MIB
 TO_ALL = b'{"to":"all","data":'
-BATCH = 10_000
+BATCH = 2_000
 ROOM = 64 * MIB
 """What a body of 8 MiB may cost while it is read: a few times its size, and not some hundred bytes for each of its."""
 

@@ -68,9 +68,10 @@ async def seconds(client: Client, method: str, target: str, headers: dict[str, s
 
 
 async def compared(
-    client: Client, size: int, method: str, first: str, second: str, headers: dict[str, str]
+    client: Client, size: int, method: str, pair: tuple[str, str], headers: dict[str, str]
 ) -> tuple[float, float]:
     """Take the times in pairs; return the share of pairs in which the first is slower, and the ratio of the medians."""
+    first, second = pair
     took: dict[str, list[float]] = {first: [], second: []}
     for number in range(size):
         for target in (first, second) if number % 2 else (second, first):
@@ -103,7 +104,7 @@ async def test_what_is_not_theirs_looks_as_if_it_were_not_there(size: int, held:
                 assert await answer_bytes(process, method, first, headers) == await answer_bytes(
                     process, method, second, headers
                 ), name
-                slower, ratio = await compared(client, size, method, first, second, headers)
+                slower, ratio = await compared(client, size, method, (first, second), headers)
                 assert abs(slower - 0.5) < UNFAIR, name
                 ratios[name] = max(ratios.get(name, 1.0), ratio, 1 / ratio)
         await owner_hears(process, owner, "still here")
