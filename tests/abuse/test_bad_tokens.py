@@ -89,7 +89,7 @@ async def asked(client: Client, attempt: Attempt) -> Response:
     return await client.response()
 
 
-@sizes(short=5, long=1)
+@sizes(short=7, long=1)
 @pytest.mark.gen_test(timeout=120)
 async def test_no_bad_token_gets_in_anywhere(size: int, tmp_path: Path, held: Callable[[str], None]) -> None:
     """The server has a key of every kind and takes tokens from every place, so each has every chance to pass."""

@@ -70,7 +70,7 @@ async def wander(process: Process, seed: int, requests: int) -> None:
     client.close()
 
 
-@sizes(short=2_000, long=100_000)
+@sizes(short=1_000, long=100_000)
 @pytest.mark.gen_test(timeout=900)
 async def test_the_number_of_series_stays(size: int, held: Callable[[str], None]) -> None:
     async with served() as process:
