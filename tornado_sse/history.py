@@ -19,6 +19,9 @@ MAX_TOPICS = 100_000
 OVERHEAD = 400
 """Bytes that a kept message costs beside its frame, about: objects, and its places in the queues."""
 
+TOPIC_OVERHEAD = 1200
+"""Bytes that a topic with messages costs beside them, about: its name, its places, a queue whose first block holds 64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -66,6 +69,7 @@ class History:
             log = self._logs.get(topic)
             if log is None:
                 log = self._logs[topic] = _Log(self._lost.pop(topic, self._floor))
+                self.bytes += TOPIC_OVERHEAD
             else:
                 self._logs.move_to_end(topic)
             log.messages.append(message)
@@ -117,6 +121,7 @@ class History:
             self.bytes -= _cost(message)
         if not log.messages:
             del self._logs[topic]
+            self.bytes -= TOPIC_OVERHEAD
             self._lost[topic] = log.lost
         if len(self._lost) > self._max_topics:
             _, lost = self._lost.popitem(last=False)

@@ -70,7 +70,7 @@ def minted(data: bytes) -> None:
 
 def body(data: bytes) -> None:
     """The body of a publish request, as JSON and as NDJSON."""
-    for items in (_split(data), split_lines(data)):
+    for items in (_split(data), split_lines(data, LIMITS.items)):
         with suppress(BadBody):
             for number, draft in enumerate(read_items(items, LIMITS)):
                 if isinstance(draft, Draft):
@@ -136,7 +136,7 @@ def _check_principal(principal: Principal) -> None:
 
 def _split(data: bytes) -> list[bytes]:
     try:
-        return split_json(data)[0]
+        return split_json(data, LIMITS.items)[0]
     except BadBody:
         return []
 
