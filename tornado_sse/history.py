@@ -20,7 +20,7 @@ OVERHEAD = 400
 """Bytes that a kept message costs beside its frame, about: objects, and its places in the queues."""
 
 TOPIC_OVERHEAD = 1200
-"""Bytes that a topic with messages costs beside them, about: its name, its places, a queue whose first block holds 64."""
+"""Bytes that a topic with messages costs beside them: its name, its places, a queue whose first block holds 64."""
 
 
 @dataclass(frozen=True, slots=True)
