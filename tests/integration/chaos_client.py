@@ -5,6 +5,9 @@ import json
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from time import monotonic
 from urllib.parse import quote, urlencode
 
 from chaos_history import Account, Ended, Event, Gap, Opened, Received
@@ -44,84 +47,70 @@ class Run:
 
     def now(self) -> float:
         """Return the seconds since it began."""
-        return asyncio.get_running_loop().time() - self.began
+        return monotonic() - self.began
 
 
-class ChaosClient:
-    """One client, whose topics come from its number: some share a user, a session, or a channel."""
+class Subscriber:
+    """What a client asks for, and what it makes of the bytes that come: all of it but the socket.
+
+    Its topics come from its number: some share a user, a session, or a channel. `retry` is in seconds.
+    """
 
     def __init__(self, number: int, clients: int, seed: str, run: Run) -> None:
         names = users(clients)
-        self._rng = seeded(seed, "client", number)
+        self.rng = seeded(seed, "client", number)
+        self.retry = RETRY
         self._user = names[number % len(names)]
         self._session = f"s{number // len(names) % SESSIONS}"
-        self._channels = self._rng.sample(CHANNELS, number % 4)
+        self._channels = self.rng.sample(CHANNELS, number % 4)
         self._run = run
-        self._retry = RETRY
+        self._credential = token(self._user)
         self._last_event_id = ""
+        self._response, self._parser, self._farewell = Response(), Parser(), ""
         channels = map(topic.channel, self._channels)
         topics = [topic.ALL, topic.user(self._user), topic.session(self._user, self._session), *channels]
         self.account = Account(f"client {number}", frozenset(topics))
 
-    async def follow(self) -> None:
-        """Stay connected until the last message has come."""
-        credential = token(self._user)
-        while not self.account.finished:
-            try:
-                why = await self._connect(credential)
-            except (OSError, TimeoutError) as error:
-                why = type(error).__name__
-            self._note(Ended(self._run.now(), why))
-            self._run.figures[why] += 1
-            if not self.account.finished:
-                await asyncio.sleep(self._retry * self._rng.uniform(0.8, 1.2))
-
-    def _note(self, event: Event) -> None:
-        self.account.events.append(event)
-
-    async def _connect(self, credential: str) -> str:
-        async with asyncio.timeout(QUIET):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._run.port)
-        try:
-            writer.write(self._request(credential))
-            return await self._read(reader)
-        finally:
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    def _request(self, credential: str) -> bytes:
+    def request(self) -> bytes:
+        """Begin anew: return what to send on a new connection."""
+        self._response, self._parser, self._farewell = Response(), Parser(self._last_event_id), ""
         path = f"/sse/connect/{quote(self._session)}?{urlencode([('channel', name) for name in self._channels])}"
         lines = [f"GET {path} HTTP/1.1", "Host: test", "Accept: text/event-stream"]
-        lines.append(f"Authorization: Bearer {credential}")
+        lines.append(f"Authorization: Bearer {self._credential}")
         if self._last_event_id:
             lines.append(f"Last-Event-ID: {self._last_event_id}")
         return "\r\n".join([*lines, "", ""]).encode()
 
-    async def _read(self, reader: asyncio.StreamReader) -> str:
-        response, parser, farewell = Response(), Parser(self._last_event_id), ""
-        while data := await self._next(reader):
-            is_head = response.status is None
-            body = response.feed(data)
-            if is_head and response.status is not None:
-                self._note(Opened(self._run.now(), self._last_event_id, response.headers.get("x-node", "nobody")))
-            if response.status not in (None, 200):
-                return f"answered {response.status}"
-            for block in parser.feed(body):
-                self._last_event_id = parser.last_event_id
-                self._retry = self._retry if parser.retry is None else parser.retry / 1000
-                farewell = self._take(block) or farewell
-                if block.name == END:
-                    self.account.finished = True
-                    return "finished"
-            if response.ended:
-                break
-        return farewell or "ended without farewell"
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has answered with a stream."""
+        return self._response.status == HTTPStatus.OK
 
-    @staticmethod
-    async def _next(reader: asyncio.StreamReader) -> bytes:
-        async with asyncio.timeout(QUIET):
-            return await reader.read(65536)
+    def feed(self, data: bytes) -> str | None:
+        """Take what arrived, nothing at its end. Return why the connection is over, None: it is not."""
+        response, was_open = self._response, self.is_open
+        body = response.feed(data)
+        if not was_open and self.is_open:
+            self._note(Opened(self._run.now(), self._last_event_id, response.headers.get("x-node", "nobody")))
+        if response.status not in (None, HTTPStatus.OK):
+            return f"answered {response.status}"
+        for block in self._parser.feed(body):
+            self._last_event_id = self._parser.last_event_id
+            self.retry = self.retry if self._parser.retry is None else self._parser.retry / 1000
+            self._farewell = self._take(block) or self._farewell
+            if block.name == END:
+                self.account.finished = True
+                return "finished"
+        return None if data and not response.ended else self._farewell or "ended without farewell"
+
+    def ended(self, why: str) -> float | None:
+        """Write down that the connection is over. Return in how many seconds to come back, None: no more."""
+        self._note(Ended(self._run.now(), why))
+        self._run.figures[why] += 1
+        return None if self.account.finished else self.retry * self.rng.uniform(0.8, 1.2)
+
+    def _note(self, event: Event) -> None:
+        self.account.events.append(event)
 
     def _take(self, block: Block) -> str | None:
         """Write a block down. Return what a farewell says."""
@@ -143,6 +132,50 @@ class ChaosClient:
         return None
 
 
+class ChaosClient:
+    """A subscriber with a connection."""
+
+    def __init__(self, number: int, clients: int, seed: str, run: Run) -> None:
+        self._subscriber = Subscriber(number, clients, seed, run)
+        self._port = run.port
+
+    @property
+    def account(self) -> Account:
+        """What it saw."""
+        return self._subscriber.account
+
+    async def follow(self) -> None:
+        """Stay connected until the last message has come."""
+        while True:
+            try:
+                why = await self._connect()
+            except (OSError, TimeoutError) as error:
+                why = type(error).__name__
+            pause = self._subscriber.ended(why)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    async def _connect(self) -> str:
+        async with asyncio.timeout(QUIET):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(self._subscriber.request())
+            while not (why := self._subscriber.feed(await self._next(reader))):
+                pass
+            return why
+        finally:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    @staticmethod
+    async def _next(reader: asyncio.StreamReader) -> bytes:
+        async with asyncio.timeout(QUIET):
+            return await reader.read(65536)
+
+
+@lru_cache(maxsize=4096)  # many clients get the same message
 def _position(text: str) -> Position:
     position = parse(text)
     assert position is not None, f"no position: {text!r}"

@@ -40,6 +40,12 @@ class ChaosNode:
         self._may_start = asyncio.Event()
         self._may_start.set()
 
+    @property
+    def pid(self) -> int:
+        """Name the process that runs."""
+        assert self._process, "it was not started"
+        return self._process.pid
+
     async def watch(self) -> None:
         """Keep it running until cancelled."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TORNADO_SSE_", "COVERAGE_"))}

@@ -76,7 +76,7 @@ async def play(
     following = [asyncio.create_task(_follow_later(client, n / CONNECTS)) for n, client in enumerate(crowd)]
     try:
         await asyncio.sleep(clients / CONNECTS)
-        await _publish_during(storm, publishers, rate)
+        await publish_during(storm, publishers, rate)
         last = await publishers[0].finish()
         await asyncio.wait(following, timeout=CATCH_UP)
     finally:
@@ -94,7 +94,8 @@ async def _follow_later(client: ChaosClient, delay: float) -> None:
     await client.follow()
 
 
-async def _publish_during(storm: Callable[[], Awaitable[None]], publishers: Sequence[Publisher], rate: float) -> None:
+async def publish_during(storm: Callable[[], Awaitable[None]], publishers: Sequence[Publisher], rate: float) -> None:
+    """Have them publish, `rate` messages a second together, until the storm is over."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for publisher in publishers:
