@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REAL := tests/abuse tests/brokers tests/integration tests/workers # whole processes: servers, engines, browsers
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse fuzz audit sbom
+.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse fuzz audit sbom soak
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -42,6 +42,8 @@ abuse: $(VENV)/installed-dev ## Attacks at full size: about an hour; make abuse 
 
 fuzz: $(VENV)/installed-fuzz ## Fuzzing, a minute for each target: make fuzz, or make fuzz ARGS="request -max_total_time=600"
 	PYTHONPATH=tests:tests/integration $(BIN)/python tests/fuzz/fuzz.py $(ARGS)
+soak: $(VENV)/installed-dev ## 15,000 clients that come and go for half an hour: make soak, or make soak ARGS="--minutes 5"
+	PYTHONPATH=tests:benchmarks $(BIN)/python tests/integration/soak.py $(ARGS)
 
 pictures: $(VENV)/installed-dev ## The pictures in docs/images: demo, console, dashboard; some minutes
 	PYTHONPATH=tests $(BIN)/python tests/integration/pictures.py
