@@ -21,6 +21,9 @@ from tornado_sse import tokens
 
 SECRET = "a secret for the tests, made of 40 bytes"
 PATIENCE = 10.0
+STARTING = 60.0
+"""Seconds that a server may take until it listens, on a machine that has other things to do."""
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -105,7 +108,7 @@ def run_server(*flags: str) -> Iterator[Server]:
         reader = threading.Thread(target=_collect, args=(process.stderr, log, ready))
         reader.start()
         try:
-            assert ready.wait(PATIENCE), "".join(log)
+            assert ready.wait(STARTING), "".join(log)
             listening = next((row for row in map(_row, log) if row.get("event") == "listening"), None)
             assert listening is not None, "".join(log)
             with closing(Server(listening["public"], listening["admin"])) as server:

@@ -12,6 +12,9 @@ from soak_visitors import Seen
 KEPT = 60.0
 """Seconds for which the server remembers anything: only then memory can be level."""
 
+LEFT = "ended without farewell"
+"""What a client sees that left. Any other end means that server or clients did not keep up: is the machine busy?"""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -55,6 +58,11 @@ class Soak:
             }
         )
 
+    def ends(self) -> Counter[str]:
+        """Count how connections ended, but for the last of each client."""
+        others = ("left", "refused", "finished", "publish")
+        return Counter({why: n for why, n in self.seen.figures.items() if not why.startswith(others)})
+
     def trend(self) -> Trend | None:
         """Tell how memory grew, once the server remembered all that it ever does; None: there was no time for it."""
         level = [(one.at, one.memory) for one in self.samples if one.at >= KEPT]
@@ -63,6 +71,7 @@ class Soak:
     def faults(self) -> Iterator[str]:
         """Tell what is wrong."""
         yield from (f"{one.who}: {one.fault}: {one.text}" for one in self.seen.verdict.complaints[:SHOWN])
+        yield from _differences("clients saw", self.ends(), Counter({LEFT: self.seen.figures["left"]}))
         yield from _differences("counted", self.counted, self.expected())
         yield from _differences("held", self.held, self.before)
         memory = self.trend()
