@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 REAL := tests/abuse tests/brokers tests/integration tests/workers # whole processes: servers, engines, browsers
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme dashboards manifests pictures bench scale clean client client-soak abuse fuzz audit sbom soak
+.PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme \
+	dashboards manifests pictures bench scale clean client client-soak abuse fuzz audit sbom soak
 
 help: ## This list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 
 install: $(VENV)/installed ## A virtual environment with tornado-sse in it
 
