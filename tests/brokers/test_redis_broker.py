@@ -183,7 +183,11 @@ def test_a_node_with_many_topics_catches_up_on_all() -> None:
             await node.broker.subscribe(users)
             gate.stall()
             await node.until_up(up=False)
-            published = [result for _ in range(2) for result in await other.publish(*users)]
+            published = [
+                result
+                for number in range(0, 2 * len(users), 200)
+                for result in await other.publish(*(users * 2)[number : number + 200])
+            ]
             gate.flow()
             await node.until_seen(published[-1])
             assert node.seen(*users) == positions(published)
