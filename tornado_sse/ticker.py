@@ -44,6 +44,9 @@ class Ticker:
 
     def _tick(self) -> None:
         self._schedule()
-        if self._working is None or self._working.done():
-            begun = self._work()
-            self._working = asyncio.ensure_future(begun) if begun else None
+        if self._working is None and (begun := self._work()):
+            self._working = asyncio.ensure_future(begun)
+            self._working.add_done_callback(self._worked)
+
+    def _worked(self, _: "asyncio.Task[None]") -> None:
+        self._working = None

@@ -64,9 +64,10 @@ class Soak:
         return Counter({why: n for why, n in self.seen.figures.items() if not why.startswith(others)})
 
     def trend(self) -> Trend | None:
-        """Tell how memory grew, once the server remembered all that it ever does; None: there was no time for it."""
-        level = [(one.at, one.memory) for one in self.samples if one.at >= KEPT]
-        return trend(level) if self.samples[-1].at >= 3 * KEPT and len(level) >= BLOCKS else None
+        """Tell how memory grew in the second half, when the allocator has settled; None: there was no time for it."""
+        end = self.samples[-1].at
+        level = [(one.at, one.memory) for one in self.samples if one.at >= max(KEPT, end / 2)]
+        return trend(level) if end >= 3 * KEPT and len(level) >= BLOCKS else None
 
     def faults(self) -> Iterator[str]:
         """Tell what is wrong."""
