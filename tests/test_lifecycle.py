@@ -15,6 +15,7 @@ from client_support import Client, Response, until
 from nats_support import free_port, shared_server
 from serve_support import Process, program, served
 from server_support import SECRET
+from tcp_proxy import tcp_proxy
 from tornado_sse import __version__, tokens
 from tornado_sse.config import Settings
 from tornado_sse.lifecycle import AT_START, Exit
@@ -123,6 +124,23 @@ async def test_a_drain_lets_streams_go_evenly_over_its_time() -> None:
     for number, at in enumerate(times):
         assert abs(at - times[0] - 1.8 * number / 50) < 0.4, f"stream {number} left out of turn, at {at}"
     assert len(process.logged("stream closed")) == 50
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_what_is_under_way_when_a_drain_is_over_is_still_answered() -> None:
+    async with tcp_proxy(shared_server().port) as gate:
+        nats = f"nats://127.0.0.1:{gate.port}"
+        async with served(broker=nats, broker_prefix="t" + secrets.token_hex(6), broker_probe=5) as process:
+            gate.stall()
+            publishing = asyncio.create_task(process.ask("/sse/publish", method="POST", body=b'{"to":"all","data":1}'))
+            await process.ask("/healthz", user=None)  # when that is answered the publish was read
+            process.send_signal(SIGTERM)
+            await process.until_logged("draining")
+            gate.flow()
+            response = await publishing
+            assert await process.exit_code() == 0
+    assert response.status == 200
+    assert response.headers["connection"] == "close"
 
 
 @pytest.mark.gen_test(timeout=20)

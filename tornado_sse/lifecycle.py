@@ -37,6 +37,9 @@ AT_START = (
 DEV_TOKEN = 12 * 3600
 """Seconds that the link to the console is good for, in dev mode."""
 
+LAST_ANSWERS = 5.0
+"""Most seconds, after the drain, until requests that are under way are cut: a publish may wait for its broker."""
+
 RELOAD_REFUSED = "reload refused, all stays as it was"
 
 
@@ -104,6 +107,10 @@ class Process:
         await self._stopping.wait()
         code = await self._let_go()
         canary.cancel()
+        for listener in listeners:
+            listener.refuse()
+        if code is Exit.DRAINED and self.server.answering:
+            await asyncio.wait(self.server.answering, timeout=LAST_ANSWERS)
         for listener in listeners:
             await listener.close()
         await self.server.close()

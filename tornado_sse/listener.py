@@ -110,14 +110,19 @@ class Listener:
         for listening in self._sockets:
             self._resume(listening)
 
-    async def close(self) -> None:
-        """Stop accepting, and close the connections that are still HTTP's."""
+    def refuse(self) -> None:
+        """Accept no more connections. Doing so again does nothing."""
         for listening in self._sockets:
             if listening in self._paused:
                 IOLoop.current().remove_timeout(self._paused.pop(listening))
             else:
                 IOLoop.current().remove_handler(listening)
             listening.close()
+        self._sockets = []
+
+    async def close(self) -> None:
+        """Accept no more, and close the connections that are still HTTP's."""
+        self.refuse()
         self._cutting.stop()
         for connection in list(self.connections):
             connection.close()

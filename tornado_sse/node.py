@@ -54,6 +54,7 @@ class Node:
         self.started = False
         self._starting = asyncio.Lock()
         self.draining = False
+        self.answering: set[asyncio.Task[None]] = set()
         self.registry = Registry(
             _bounds(settings),
             Timing(settings.keepalive, settings.retry, settings.disconnect_hold),

@@ -49,11 +49,16 @@ class BaseHandler(RequestHandler):
         headers["Date"] = http_date(time.time())
         headers["Cache-Control"] = "no-store"
         headers["X-Content-Type-Options"] = "nosniff"
+        if self.server.draining:
+            headers["Connection"] = "close"
         return headers
 
     def _execute(self, transforms: Any, *args: bytes, **kwargs: bytes) -> asyncio.Task[None]:  # type: ignore[override]  # noqa: ANN401 - Tornado's signature
         """Make the task here: Tornado would look for ways to wrap a coroutine first, at several times the cost."""
-        return asyncio.get_running_loop().create_task(super()._execute(transforms, *args, **kwargs))
+        task = asyncio.get_running_loop().create_task(super()._execute(transforms, *args, **kwargs))
+        self.server.answering.add(task)
+        task.add_done_callback(self.server.answering.discard)
+        return task
 
     def compute_etag(self) -> None:
         """Go without: nothing here is worth a conditional request."""
