@@ -121,7 +121,7 @@ def test_off_the_library_is_not_even_imported() -> None:
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tornado_sse.tracing", None)
     monkeypatch.delattr("tornado_sse.tracing")
-    with pytest.raises(ConfigProblem, match="pip install 'tornado-sse\\[otel\\]'"):
+    with pytest.raises(ConfigProblem, match=r"pip install '\.\[otel\]'"):
         EventServer(Settings(jwt_secret="x" * 40, tracing=True))
 
 

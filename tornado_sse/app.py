@@ -93,7 +93,7 @@ def _tracing() -> ModuleType:
     try:
         from tornado_sse import tracing  # noqa: PLC0415 - an extra that may not be there
     except ImportError as error:
-        raise ConfigProblem([f"tracing needs more: pip install 'tornado-sse[otel]' ({error})"]) from error
+        raise ConfigProblem([f"tracing needs more: pip install '.[otel]' in a checkout ({error})"]) from error
     return tracing
 
 
@@ -104,7 +104,7 @@ def _broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
     try:
         return make(settings, clocks, stats)
     except ImportError as error:
-        raise ConfigProblem([f"the broker needs more: pip install 'tornado-sse[{extra}]' ({error})"]) from error
+        raise ConfigProblem([f"the broker needs more: pip install '.[{extra}]' in a checkout ({error})"]) from error
     except OSError as error:
         raise ConfigProblem([f"a file for the broker can't be used: {error}"]) from error
 

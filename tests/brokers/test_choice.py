@@ -30,5 +30,5 @@ def test_the_url_says_which(url: str, kind: type[Broker]) -> None:
 @pytest.mark.parametrize("extra", ["nats", "redis"])
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
     monkeypatch.setitem(sys.modules, f"tornado_sse.brokers.{extra}.broker", None)
-    with pytest.raises(ConfigProblem, match=rf"pip install 'tornado-sse\[{extra}\]'"):
+    with pytest.raises(ConfigProblem, match=rf"pip install '\.\[{extra}\]'"):
         EventServer(Settings(jwt_secret=SECRET, broker=f"{extra}://a"))

@@ -328,4 +328,4 @@ async def test_without_the_extra_it_says_what_to_install() -> None:
     async with program(workers=2, code=code) as process:
         assert await process.exit_code() == 2
     (line,) = process.log
-    assert "pip install 'tornado-sse[cluster]'" in line["problem"]
+    assert "pip install '.[cluster]'" in line["problem"]

@@ -61,7 +61,7 @@ class EmbeddedNats:
         program = shutil.which(PROGRAM, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
         if program is None or find_spec("nats") is None:
             raise ConfigProblem(
-                ["several workers share messages through NATS: pip install 'tornado-sse[cluster]', or set a broker"]
+                ["several workers share messages through NATS: pip install '.[cluster]' in a checkout, or set a broker"]
             )
         self._program = program
         self._settings = settings
