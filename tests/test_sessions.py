@@ -3,7 +3,7 @@
 import pytest
 
 from support import FakeClock
-from tornado_sse.sessions import LINGER, Sessions
+from tornado_sse.sessions import LINGER, PER_USER, Sessions
 
 
 @pytest.fixture
@@ -47,6 +47,18 @@ def test_two_users_with_one_id_never_meet(sessions: Sessions) -> None:
     assert sessions.known("u", "s")
 
 
+def test_a_user_who_disconnects_many_pushes_out_none_but_their_own(sessions: Sessions) -> None:
+    sessions.disconnect("v", "s")
+    for number in range(PER_USER + 1):
+        sessions.disconnect("u", str(number))
+        sessions.disconnect("u", "again and again")
+    assert sessions.is_disconnected("v", "s")
+    assert sessions.is_disconnected("u", "again and again")
+    assert sessions.is_disconnected("u", "2")
+    assert not sessions.is_disconnected("u", "1")
+    assert len(sessions._disconnected) == PER_USER + 1
+
+
 def test_what_is_over_is_forgotten(sessions: Sessions, clock: FakeClock) -> None:
     sessions.left("u", "s")
     sessions.disconnect("u", "t")
@@ -54,3 +66,4 @@ def test_what_is_over_is_forgotten(sessions: Sessions, clock: FakeClock) -> None
     sessions.purge()
     assert len(sessions._left) == 0
     assert len(sessions._disconnected) == 0
+    assert not sessions._disconnected._of

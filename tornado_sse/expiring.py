@@ -41,7 +41,7 @@ class ExpiringDict(Generic[K, V]):
             key, (end, _) = next(iter(self._entries.items()))
             if end > now and len(self._entries) <= self._limit:
                 return
-            del self._entries[key]
+            self.discard(key)
 
     def __len__(self) -> int:
         return len(self._entries)
