@@ -18,7 +18,7 @@ from nats import connect
 from nats_support import shared_server
 from support import FakeClock, sequences
 from tornado_sse import topic
-from tornado_sse.brokers.base import Broker, Disconnect, Published
+from tornado_sse.brokers.base import Broker, Command, Published
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.brokers.nats.broker import NatsBroker, Servers
 from tornado_sse.brokers.nats.layout import Layout
@@ -154,7 +154,7 @@ class Node:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.delivered: list[Message] = []
-        self.commands: list[Disconnect] = []
+        self.commands: list[Command] = []
         self.heard: list[bytes] = []
         self.holes: list[tuple[int, int]] = []
         self.renewals: list[tuple[str, int]] = []
@@ -165,7 +165,7 @@ class Node:
         self.delivered.extend(messages)
         self._changed.set()
 
-    def obey(self, command: Disconnect) -> None:
+    def obey(self, command: Command) -> None:
         self.commands.append(command)
         self._changed.set()
 

@@ -16,6 +16,7 @@ ROOT = Path(tornado_sse.__file__).parent
 PURE = {
     "admission",
     "brokers.base",
+    "brokers.commands",
     "brokers.nats.codec",
     "brokers.nats.feed",
     "brokers.redis.codec",

@@ -8,7 +8,7 @@ import pytest
 from client_support import parse_block
 from server_support import Clock
 from stream_support import Bench, bench_with, ended, received
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.base import Disconnect, Refresh
 from tornado_sse.census import Census
 from tornado_sse.inbound import Inbound
 
@@ -53,6 +53,28 @@ def test_messages_and_commands_are_carried_out_in_order(node: Node) -> None:
     assert [name for name, _ in events(received(peer))] == ["one", "stream-closing"]
     assert [name for name, _ in events(received(other))] == ["one", "stream-closing"]
     assert node.bench.registry.sessions.is_disconnected("u", "s")
+
+
+def test_a_refresh_lengthens_the_streams_that_it_names(node: Node) -> None:
+    stream, _ = node.bench.live(channels=("news",))
+    other, _ = node.bench.live(session="other")
+    end = stream.expires_at
+    node.inbound.obey(Refresh("u", "s", ("sports",), end + 50))
+    assert stream.expires_at == end
+    node.inbound.obey(Refresh("u", "s", ("news",), end + 60))
+    node.inbound.obey(Refresh("u", "s", ("news",), end + 10))
+    assert (stream.expires_at, other.expires_at) == (end + 60, end)
+
+
+def test_commands_behind_a_hole_wait_for_their_turn(node: Node) -> None:
+    stream, _ = node.bench.live()
+    end = stream.expires_at
+    node.deliver("one")
+    node.inbound.lost(2, 3)
+    node.inbound.obey(Refresh("u", "s", (), end + 60))
+    assert stream.expires_at == end
+    node.turn()
+    assert stream.expires_at == end + 60
 
 
 def test_a_hole_is_told_between_what_was_before_and_what_comes_after(node: Node) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 from tornado_sse import notices
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.base import Command, Refresh
 from tornado_sse.census import Census, Malformed
 from tornado_sse.message import Message
 from tornado_sse.notices import CloseReason, GapReason
@@ -36,12 +36,9 @@ class Inbound:
         """Know that no message up to the sequence is on its way any more."""
         self._in_turn(lambda: self._fanout.afterwards(lambda: self._complete(upto)))
 
-    def obey(self, command: Disconnect) -> None:
-        """End streams, behind what was published to them before."""
-        if command.revoked:
-            self._in_turn(lambda: self._registry.revoke(command.user))
-        else:
-            self._in_turn(lambda: self._registry.disconnect(command.user, command.session))
+    def obey(self, command: Command) -> None:
+        """Lengthen streams, or end them behind what was published to them before."""
+        self._in_turn(lambda: self._carry_out(command))
 
     def hear(self, words: bytes) -> None:
         """Know of streams on other nodes, and end those that one of them has replaced."""
@@ -63,6 +60,15 @@ class Inbound:
         """Tell every stream that history was lost."""
         streams = list(self._registry.hub.streams)
         self._behind_all(lambda: self._renew(streams, Position(epoch, upto)))
+
+    def _carry_out(self, command: Command) -> None:
+        registry = self._registry
+        if isinstance(command, Refresh):
+            registry.refresh(command.user, command.session, command.channels, command.expires_at)
+        elif command.revoked:
+            registry.revoke(command.user)
+        else:
+            registry.disconnect(command.user, command.session)
 
     def _in_turn(self, step: Step) -> None:
         if self._waiting:

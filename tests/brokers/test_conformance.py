@@ -23,7 +23,7 @@ from broker_support import (
     rising,
 )
 from support import sequences
-from tornado_sse.brokers.base import Disconnect, Health
+from tornado_sse.brokers.base import Command, Disconnect, Health, Refresh
 from tornado_sse.errors import Unavailable
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import parse
@@ -211,14 +211,36 @@ def test_interest_may_be_taken_again(run: Run) -> None:
 # `announce` reaches every node, this one included, through `obey`.
 
 
-@pytest.mark.parametrize("command", [Disconnect("u", "s"), Disconnect("u", revoked=True), Disconnect("é/ \n😀", "~")])
-def test_a_command_reaches_every_node(run: Run, command: Disconnect) -> None:
+COMMANDS: list[Command] = [
+    Disconnect("u", "s"),
+    Disconnect("u", revoked=True),
+    Disconnect("é/ \n😀", "~"),
+    Refresh("u", "s", ("news", "room.*", 'é"\\😀'), 1_700_000_000.25),
+    Refresh("é/ \n😀", "~", (), 2.0**53 - 1),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_reaches_every_node(run: Run, command: Command) -> None:
     async def scenario(cluster: Cluster) -> None:
         nodes = [await cluster.node() for _ in range(cluster.backend.nodes)]
         await nodes[0].broker.announce(command)
         for node in nodes:
             await node.until(lambda node=node: bool(node.commands))  # type: ignore[misc]
             assert node.commands == [command]
+
+    run(scenario)
+
+
+def test_commands_come_in_order_and_are_no_messages(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        nodes = [await cluster.node() for _ in range(cluster.backend.nodes)]
+        for command in COMMANDS:
+            await nodes[-1].broker.announce(command)
+        for node in nodes:
+            await node.until(lambda node=node: len(node.commands) == len(COMMANDS))  # type: ignore[misc]
+            assert node.commands == COMMANDS
+        assert not (await nodes[0].broker.replay(TOPICS, 0)).messages
 
     run(scenario)
 

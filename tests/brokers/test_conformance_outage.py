@@ -8,7 +8,7 @@ import pytest
 from broker_support import CHANNEL, HISTORY, USER, positions
 from outage_support import EVERY_ENGINE, MARGIN, PROBE, Hub, Run, until
 from support import sequences
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.base import Command, Disconnect, Refresh
 from tornado_sse.errors import Unavailable
 
 pytestmark = EVERY_ENGINE
@@ -61,7 +61,9 @@ def test_what_was_missed_in_a_black_hole_comes_before_what_is_live(run: Run) -> 
         hub.engine.proxy.stall()
         await until(lambda: not far.broker.health().up)
         published += await near.publish(*[USER, CHANNEL] * 5)
-        await near.broker.announce(Disconnect("u", "s"))
+        commands: list[Command] = [Refresh("u", "s", ("news",), 1e9), Disconnect("u", "s")]
+        for command in commands:
+            await near.broker.announce(command)
         hub.engine.proxy.flow()
         for _ in range(HISTORY // 2):
             published += await near.publish(USER)
@@ -69,7 +71,7 @@ def test_what_was_missed_in_a_black_hole_comes_before_what_is_live(run: Run) -> 
         await far.until_seen(published[-1])
         wanted = [*published[:12:2], *published[12:]]
         assert far.seen(USER) == positions(wanted)
-        assert far.commands == [Disconnect("u", "s")]
+        assert far.commands == commands
         assert (far.holes, far.renewals) == ([], [])
 
     run(scenario)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import make_message, sequences
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.base import Command, Disconnect
 from tornado_sse.brokers.nats.feed import Arrival, Feed, Interest, Item
 from tornado_sse.message import Message
 
@@ -19,7 +19,7 @@ class Log:
 
     def __init__(self) -> None:
         self.delivered: list[Message] = []
-        self.commands: list[Disconnect] = []
+        self.commands: list[Command] = []
         self.holes: list[tuple[int, int]] = []
         self.renewals: list[tuple[str, int]] = []
         self.upto = 0
@@ -30,7 +30,7 @@ class Log:
     def reached(self, upto: int) -> None:
         self.upto = upto
 
-    def obey(self, command: Disconnect) -> None:
+    def obey(self, command: Command) -> None:
         self.commands.append(command)
 
     def hear(self, words: bytes) -> None:

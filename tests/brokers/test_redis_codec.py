@@ -72,9 +72,8 @@ def test_a_message_is_read_as_it_was_written(data: str, name: str | None, key: s
     assert message.frame.body == Message(draft, Position("f", 17), 0).frame.body
 
 
-@given(st.text(), st.text(), st.booleans())
-def test_a_command_is_read_as_it_was_written(user: str, session: str, revoked: bool) -> None:
-    command = Disconnect(user, session, revoked)
+def test_a_command_is_read_as_it_was_written() -> None:
+    command = Disconnect("u", "s")
     _, kept, body, *rest = codec.command_arguments(command)
     assert (kept, rest) == (1, [1, "commands"])
     assert isinstance(body, bytes)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from broker_support import rising
 from support import FakeClock
 from tornado_sse import topic
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.base import Command
 from tornado_sse.brokers.redis.codec import Entry
 from tornado_sse.brokers.redis.inbox import Inbox
 from tornado_sse.brokers.redis.interest import Interest
@@ -29,7 +29,7 @@ class Log:
     def reached(self, upto: int) -> None:
         self.upto = upto
 
-    def obey(self, command: Disconnect) -> None:
+    def obey(self, command: Command) -> None:
         self.events.append(command.user)
 
     def hear(self, words: bytes) -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from fuzz_frames import check_frame
 from tornado_sse import census
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers.base import Command
 from tornado_sse.brokers.nats import link
 from tornado_sse.brokers.nats.codec import Parcel
 from tornado_sse.brokers.nats.reader import Stored
@@ -28,7 +28,7 @@ class Node:
         for message in messages:
             check_frame(message)
 
-    def obey(self, command: Disconnect) -> None:
+    def obey(self, command: Command) -> None:
         assert isinstance(command.user, str)
 
     def reached(self, upto: int) -> None:

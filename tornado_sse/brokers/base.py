@@ -60,6 +60,22 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh:
+    """Let a session's streams end at `expires_at` (unix seconds), if that is later than they would.
+
+    Only those whose every channel is among `channels`, which are names or patterns.
+    """
+
+    user: str
+    session: str
+    channels: tuple[str, ...]
+    expires_at: float
+
+
+Command = Disconnect | Refresh
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`up`: publishing would work now. `lag` is how many messages this node is known to be behind."""
 
@@ -76,7 +92,7 @@ class Receiver(Protocol):
     def reached(self, upto: int) -> None:
         """Take note that all up to this sequence was handed in: where a node has few topics, no message says so."""
 
-    def obey(self, command: Disconnect) -> None:
+    def obey(self, command: Command) -> None:
         """Carry out a command."""
 
     def hear(self, words: bytes) -> None:
@@ -129,7 +145,7 @@ class Broker(ABC):
         """Return what was published to the topics after a sequence; None: nothing, only `upto`. Raises Unavailable."""
 
     @abstractmethod
-    async def announce(self, command: Disconnect) -> None:
+    async def announce(self, command: Command) -> None:
         """Tell every node. Raises Unavailable."""
 
     @abstractmethod

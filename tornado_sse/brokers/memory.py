@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from tornado_sse.brokers.base import Broker, Disconnect, Health, Past, Published, Receiver
+from tornado_sse.brokers.base import Broker, Command, Health, Past, Published, Receiver
 from tornado_sse.errors import Unavailable
 from tornado_sse.expiring import ExpiringDict
 from tornado_sse.history import History
@@ -87,7 +87,7 @@ class MemoryBroker(Broker):
         found = self._history.replay(topics, after, self._sequence)
         return Past(found.messages, self._sequence, found.lost)
 
-    async def announce(self, command: Disconnect) -> None:
+    async def announce(self, command: Command) -> None:
         """Carry it out here: there is no other node."""
         if self._receiver:
             self._receiver.obey(command)

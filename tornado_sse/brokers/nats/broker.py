@@ -12,7 +12,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from tornado_sse.brokers.base import Broker, Disconnect, Health, Past, Published, Receiver
+from tornado_sse.brokers.base import Broker, Command, Health, Past, Published, Receiver
 from tornado_sse.brokers.nats import codec, layout
 from tornado_sse.brokers.nats.codec import Parcel
 from tornado_sse.brokers.nats.feed import Feed, Interest
@@ -90,7 +90,7 @@ class NatsBroker(Broker):
         acks = await self._send([codec.encode(draft, idempotent=self._layout.window > 0) for draft in drafts])
         return [Published(Position(epoch, ack["seq"]), duplicate=ack.get("duplicate", False)) for ack in acks]
 
-    async def announce(self, command: Disconnect) -> None:
+    async def announce(self, command: Command) -> None:
         """Send it the way of messages, so that it comes behind those published before."""
         await self._send([codec.encode_command(command)])
 

@@ -9,7 +9,8 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from tornado_sse.brokers.base import Disconnect
+from tornado_sse.brokers import commands
+from tornado_sse.brokers.base import Command
 from tornado_sse.message import Draft
 from tornado_sse.publishing import Limits, read_fields
 from tornado_sse.topic import Topic
@@ -109,22 +110,17 @@ def decode(parcel: Parcel, limits: Limits) -> Draft:
     return draft._replace(traceparent=headers[TRACE]) if TRACE in headers else draft
 
 
-def encode_command(command: Disconnect) -> Parcel:
+def encode_command(command: Command) -> Parcel:
     """Make a command fit to travel."""
-    fields = {"user": command.user, "session": command.session, "revoked": command.revoked}
-    return Parcel(COMMAND, {}, json.dumps(fields).encode())
+    return Parcel(COMMAND, {}, commands.encode(command))
 
 
-def decode_command(payload: bytes) -> Disconnect:
+def decode_command(payload: bytes) -> Command:
     """Read a command. Raises Malformed."""
     try:
-        fields = json.loads(payload)
-        user, session, revoked = fields["user"], fields.get("session", ""), fields.get("revoked", False)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Malformed("no command") from error
-    if not (isinstance(user, str) and isinstance(session, str) and isinstance(revoked, bool)):
-        raise Malformed("no command")
-    return Disconnect(user, session, revoked)
+        return commands.decode(payload)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise Malformed(str(error)) from error
 
 
 def _target(one: Topic) -> object:

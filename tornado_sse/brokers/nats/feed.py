@@ -11,11 +11,11 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from tornado_sse.brokers.base import Disconnect, Receiver
+from tornado_sse.brokers.base import Command, Receiver
 from tornado_sse.brokers.nats.codec import interest_in
 from tornado_sse.message import Message
 
-Item = Message | Disconnect | None
+Item = Message | Command | None
 
 
 class Arrival(NamedTuple):
@@ -195,7 +195,7 @@ class Feed:
 
     def _hand_in(self, arrival: Arrival) -> None:
         item = arrival.read()
-        if isinstance(item, Disconnect):
-            self._receiver.obey(item)
-        elif item is not None:
+        if isinstance(item, Message):
             self._receiver.deliver([item])
+        elif item is not None:
+            self._receiver.obey(item)

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, ReadOnlyError, RedisError
 
-from tornado_sse.brokers.base import Broker, BrokerProblem, Disconnect, Health, Past, Published, Receiver
+from tornado_sse.brokers.base import Broker, BrokerProblem, Command, Health, Past, Published, Receiver
 from tornado_sse.brokers.redis import codec
 from tornado_sse.brokers.redis.address import Engine
 from tornado_sse.brokers.redis.inbox import Inbox
@@ -84,7 +84,7 @@ class RedisBroker(Broker):
         """Publish in one step of the engine."""
         return codec.read_receipts(await self._publish(codec.draft_arguments(drafts))) if drafts else []
 
-    async def announce(self, command: Disconnect) -> None:
+    async def announce(self, command: Command) -> None:
         """Tell every node, as a message to a topic of its own."""
         await self._publish(codec.command_arguments(command))
 

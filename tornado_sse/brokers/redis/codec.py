@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tornado_sse.brokers.base import Disconnect, Published
+from tornado_sse.brokers import commands
+from tornado_sse.brokers.base import Command, Published
 from tornado_sse.event import name_problem
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position, parse
@@ -40,7 +41,6 @@ class _Body(msgspec.Struct, omit_defaults=True):
 _HEAD = re.compile(rb"([0-9a-z]{1,32}) ([0-9]{1,19}) ([0-9]{1,15}) ([0-9]{1,19}) ")
 _body_encoder = msgspec.json.Encoder()
 _body_decoder = msgspec.json.Decoder(_Body)
-_command_decoder = msgspec.json.Decoder(Disconnect)
 
 
 def topic_name(topic: Topic) -> str:
@@ -75,9 +75,9 @@ def draft_arguments(drafts: Iterable[Draft]) -> Iterator[Word]:
         yield from _arguments(draft.idempotency_key or "", body, kept=draft.ttl != 0)
 
 
-def command_arguments(command: Disconnect) -> Iterator[Word]:
+def command_arguments(command: Command) -> Iterator[Word]:
     """Yield what publish.lua takes for a command."""
-    body = _Body([COMMANDS], _body_encoder.encode(command).decode())
+    body = _Body([COMMANDS], commands.encode(command).decode())
     yield from _arguments("", body, kept=True)
 
 
@@ -119,12 +119,12 @@ def read_entry(data: bytes) -> Entry:
     return Entry(epoch.decode(), int(sequence), int(at), int(previous), data[head.end() :])
 
 
-def open_entry(entry: Entry, epoch: str, accepted_at: float) -> Message | Disconnect:
+def open_entry(entry: Entry, epoch: str, accepted_at: float) -> Message | Command:
     """Read the body of an entry, for a node whose positions have that epoch. Raises Malformed."""
     try:
         body = _body_decoder.decode(entry.body)
         if body.to == [COMMANDS]:
-            return _command_decoder.decode(body.data)
+            return commands.decode(body.data)
         if body.event is not None and (problem := name_problem(body.event)):
             raise Malformed(f"`event` {problem}")
         topics = tuple(map(read_topic, body.to))

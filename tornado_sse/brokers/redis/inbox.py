@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from tornado_sse.brokers.base import Disconnect, Receiver
+from tornado_sse.brokers.base import Command, Receiver
 from tornado_sse.brokers.redis.codec import Entry, Malformed, open_entry
 from tornado_sse.message import Message
 from tornado_sse.stats import Stats
 
-Item = Message | Disconnect
+Item = Message | Command
 
 
 class Inbox:
