@@ -1,10 +1,10 @@
-"""Brokers that take their time, as those at the other end of a wire do."""
+"""Brokers as those at the other end of a wire: they take their time, and there may be other nodes."""
 
 import asyncio
 from collections.abc import Sequence
 
 from server_support import Clock
-from tornado_sse.brokers.base import Past
+from tornado_sse.brokers.base import Command, Past
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.errors import Unavailable
 from tornado_sse.history import History
@@ -44,3 +44,20 @@ class Hesitant(SlowReplay):
         await super().subscribe(topics)
         self.asked.set()
         await self.go_on.wait()
+
+
+class Shared(SlowReplay):
+    """May have other nodes, and notes what they are told; or can't tell them."""
+
+    alone = False
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.go_on.set()
+        self.told: list[Command] = []
+
+    async def announce(self, command: Command) -> None:
+        if self.fails:
+            raise Unavailable("the broker is gone")
+        self.told.append(command)
+        await super().announce(command)

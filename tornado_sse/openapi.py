@@ -184,9 +184,13 @@ def _refresh() -> Json:
         "Sessions",
         "refreshSession",
         "Lengthen a session's open streams with a fresh token",
-        "They end when the new bearer token does, and never earlier than they would have.",
+        "They end when the new bearer token does, never earlier than they would have. With several nodes all are told.",
         parameters=[_session_id("The session whose streams go on")],
-        responses={"200": _json("They go on", "Refreshed"), **_errors(400, 401, 403, 404, 503)},
+        responses={
+            "200": _json("They go on", "Refreshed"),
+            "202": _json("They go on, if there are any; they would be on another node", "Refreshed"),
+            **_errors(400, 401, 403, 404, 503),
+        },
     )
 
 

@@ -7,7 +7,8 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import choice
 from statistics import median
 
@@ -18,6 +19,9 @@ from client_support import Client
 from jwt_support import b64
 from serve_support import Process, served
 from server_support import bearer
+from valkey_support import valkey
+
+Engine = Callable[[], AbstractAsyncContextManager[dict[str, str]]]
 
 MINE, NOBODYS = "web-4711", "web-4712"
 UNFAIR = 0.3
@@ -90,11 +94,25 @@ async def owner_hears(process: Process, owner: Client, text: str) -> None:
     assert await owner.data() == text
 
 
+@asynccontextmanager
+async def memory() -> AsyncIterator[dict[str, str]]:
+    yield {}
+
+
+@asynccontextmanager
+async def redis() -> AsyncIterator[dict[str, str]]:
+    async with valkey() as server:
+        yield {"broker": server.url}
+
+
 @sizes(short=60, long=2000)
+@pytest.mark.parametrize("engine", [memory, redis], ids=["alone", "with other nodes"])
 @pytest.mark.gen_test(timeout=300)
-async def test_what_is_not_theirs_looks_as_if_it_were_not_there(size: int, held: Callable[[str], None]) -> None:
+async def test_what_is_not_theirs_looks_as_if_it_were_not_there(
+    engine: Engine, size: int, held: Callable[[str], None]
+) -> None:
     """Equal in bytes; and in the median of times, taken in turn on one connection."""
-    async with served(keepalive=300) as process:
+    async with engine() as broker, served(keepalive=300, **broker) as process:
         owner = await process.opened(MINE, user="owner")
         client = await process.client()
         ratios: dict[str, float] = {}

@@ -1,6 +1,8 @@
 import pytest
 
 from server_support import Clock, Served, serving
+from slow_broker import Shared
+from tornado_sse.brokers.base import Disconnect
 
 BYE = {"reason": "disconnected", "reconnect": False}
 
@@ -73,3 +75,18 @@ async def test_wants_a_credential() -> None:
     async with serving() as node:
         assert await disconnect(node, "s1", None) == 401
         assert (await node.ask("/sse/disconnect/s1")).status == 405
+
+
+@pytest.mark.gen_test
+async def test_where_there_may_be_other_nodes_all_are_told_and_nothing_is_said_of_what_there_is(clock: Clock) -> None:
+    broker = Shared(clock)
+    async with serving(clock, broker) as node:
+        client = await node.opened()
+        foreign = await node.opened("s2", user="u2")
+        assert [await disconnect(node, session) for session in ("s1", "s2", "unknown", "s1")] == [200] * 4
+        assert broker.told == [Disconnect("u1", session) for session in ("s1", "s2", "unknown", "s1")]
+        assert (await client.rest())[-1].json() == BYE
+        await node.server.publish("all", "still there")
+        assert await foreign.data() == "still there"
+        broker.fails = True
+        assert await disconnect(node, "s1") == 503

@@ -8,7 +8,9 @@ import pytest
 from handlers_support import Ask
 from jwt_support import pem_file, private_key
 from server_support import Clock, Served, serving
+from slow_broker import Shared
 from tornado_sse.app import EventServer
+from tornado_sse.brokers.base import Refresh
 
 SESSIONS: dict[str, Any] = {"scopes": ["sessions"]}
 
@@ -169,3 +171,34 @@ async def test_a_token_lengthens_no_stream_whose_channels_it_does_not_allow(cloc
         assert 'error="insufficient_scope"' in response.headers["www-authenticate"]
         assert [stream.expires_at for stream in node.streams] == [clock() + 60]
         assert await refresh(node, minted, ttl=600, channels=["news"]) == (200, {"expiresAt": int(clock()) + 600})
+
+
+@pytest.mark.gen_test
+async def test_where_there_may_be_other_nodes_all_are_told_of_a_refresh(clock: Clock) -> None:
+    broker = Shared(clock)
+    async with serving(clock, broker) as node:
+        await node.opened(query="?channel=news", ttl=60)
+        then = int(clock()) + 600
+        assert await refresh(node, "s1", ttl=600) == (200, {"expiresAt": then})
+        assert await refresh(node, "s1", ttl=60) == (200, {"expiresAt": then}), "of the streams here it is known"
+        assert await refresh(node, "s1", ttl=900, channels=["sports"]) == (202, {"expiresAt": then + 300})
+        assert await refresh(node, "s2", ttl=600) == (202, {"expiresAt": then})
+        assert await refresh(node, "s1", "u2", ttl=600) == (202, {"expiresAt": then})
+        assert broker.told == [
+            Refresh("u1", "s1", ("*",), then),
+            Refresh("u1", "s1", ("*",), clock() + 60),
+            Refresh("u1", "s1", ("sports",), then + 300),
+            Refresh("u1", "s2", ("*",), then),
+            Refresh("u2", "s1", ("*",), then),
+        ]
+        assert [stream.expires_at for stream in node.streams] == [then]
+
+
+@pytest.mark.gen_test
+async def test_a_refresh_that_the_others_cannot_be_told_of_still_counts_here(clock: Clock) -> None:
+    broker = Shared(clock)
+    async with serving(clock, broker) as node:
+        await node.opened(ttl=60)
+        broker.fails = True
+        assert (await refresh(node, "s1", ttl=600))[0] == 503
+        assert [stream.expires_at for stream in node.streams] == [clock() + 600]

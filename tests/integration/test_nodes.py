@@ -74,6 +74,84 @@ async def test_a_disconnect_reaches_the_node_that_has_the_stream(make: EngineFac
             assert (await node.ask("/sse/connect/s1")).status == 204
 
 
+def disconnected(node: Served, session: str) -> bool:
+    return node.server.registry.sessions.is_disconnected("u1", session)
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=20)
+async def test_a_session_is_ended_from_any_node(make: EngineFactory) -> None:
+    async with two_nodes(make) as (_, one, two):
+        foreign = await one.opened(user="u2")
+        for session, by in [("s1", one), ("s2", two), ("nowhere", two)]:
+            clients = [await node.opened(session) for node in (one, two)] if session != "nowhere" else []
+            assert (await by.ask(f"/sse/disconnect/{session}", method="DELETE")).status == 200
+            for client in clients:
+                assert (await client.rest())[-1].json() == {"reason": "disconnected", "reconnect": False}
+            await until(lambda session=session: all(disconnected(node, session) for node in (one, two)))  # type: ignore[misc]
+            for node in (one, two):
+                assert (await node.ask(f"/sse/connect/{session}")).status == 204
+        await publish(two, "all", "still there")
+        assert await foreign.data() == "still there"
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=20)
+async def test_a_session_is_lengthened_from_any_node(make: EngineFactory) -> None:
+    async with two_nodes(make) as (_, one, two):
+        await one.opened(query="?channel=news", ttl=60)
+        await two.opened(query="?channel=sports", ttl=60)
+        (news,), (sports,) = one.streams, two.streams
+
+        async def refresh(node: Served, user: str = "u1", **claims: Any) -> tuple[int, int]:
+            answer = await node.ask("/sse/sessions/s1/refresh", node.bearer(user, **claims), method="POST")
+            return answer.status, answer.json()["expiresAt"]
+
+        assert await refresh(one, ttl=600, channels=["news"]) == (200, int(news.expires_at))
+        status, end = await refresh(two, ttl=900, channels=["news"])
+        await until(lambda: int(news.expires_at) == end)
+        assert status == 202, "another node has the stream"
+        assert sports.expires_at < time.time() + 60, "the token does not allow its channel"
+        for node in (one, two):
+            assert (await refresh(node, "u2", ttl=5000))[0] == 202
+        _, last = await refresh(two, ttl=1200)  # behind the stranger's, on every node
+        await until(lambda: int(news.expires_at) == int(sports.expires_at) == last)
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=20)
+async def test_a_stranger_learns_nothing_of_a_session_from_any_node(make: EngineFactory) -> None:
+    async with two_nodes(make) as (_, one, two):
+        client = await one.opened()
+        thief = one.bearer("thief")
+        for node in (one, two):
+            for method, path in [("DELETE", "/sse/disconnect/{}"), ("POST", "/sse/sessions/{}/refresh")]:
+                answers = [await node.ask(path.format(name), thief, method=method) for name in ("s1", "unknown")]
+                assert len({(answer.status, answer.body) for answer in answers}) == 1
+        await publish(two, {"user": "u1", "session": "s1"}, "still there")
+        assert await client.data() == "still there"
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test(timeout=20)
+async def test_minting_sending_and_ending_work_from_another_node_than_the_streams(make: EngineFactory) -> None:
+    async with two_nodes(make) as (_, one, two):
+        headers = BODY | one.bearer(scopes=["sessions"])
+        answer = await one.ask("/sse/sessions", headers, method="POST", body=b'{"userId": "u1"}')
+        session = answer.json()["sessionId"]
+        client = await two.opened(session, headers={"Authorization": ""})
+        assert (await one.ask("/sse/send?userId=u1&message=sent")).status == 200
+        await publish(one, {"user": "u1", "session": session}, "published")
+        assert [await client.data(), await client.data()] == ["sent", "published"]
+        assert (await one.ask(f"/sse/disconnect/{session}", method="DELETE", user=None)).status == 200
+        assert (await client.rest())[-1].event == "stream-closing"
+        await until(lambda: disconnected(one, session))
+        assert (await one.ask(f"/sse/connect/{session}", method="HEAD", user=None)).status == 204
+        await two.opened("s2")
+        await one.server.revoke("u1")
+        await until(lambda: not two.streams)
+
+
 @EVERY_ENGINE
 @pytest.mark.gen_test(timeout=30)
 async def test_an_outage_is_answered_503_and_streams_stay_and_go_on(make: EngineFactory) -> None:

@@ -89,6 +89,27 @@ async def test_workers_are_one_server(temporary: Path) -> None:
         assert not names(temporary)
 
 
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=60)
+async def test_a_session_is_lengthened_and_ended_through_any_worker() -> None:
+    async with crew() as process:
+        client = await process.opened(ttl=20)
+        assert (await client.event()).event == "stream-expiring"
+        statuses = set()
+        for ttl in range(210, 290, 2):  # a connection each: the kernel deals them out to the workers
+            answer = await process.ask("/sse/sessions/s1/refresh", process.bearer(ttl=ttl / 10), method="POST")
+            statuses.add(answer.status)
+            warning = await client.event()
+            assert (warning.event, warning.json()["expiresIn"]) == ("stream-expiring", pytest.approx(ttl / 10, abs=2))
+            if len(statuses) == 2:
+                break
+        assert statuses == {200, 202}
+        clients = {f"s{number}": await process.opened(f"s{number}") for number in range(1, 9)}
+        for session, client in clients.items():
+            assert (await process.ask(f"/sse/disconnect/{session}", method="DELETE")).status == 200
+            assert (await client.rest())[-1].json() == {"reason": "disconnected", "reconnect": False}
+
+
 def check_secrecy(process: Process, temporary: Path) -> None:
     """The token that opens the private broker is where it should be and nowhere else."""
     (folder,) = temporary.iterdir()

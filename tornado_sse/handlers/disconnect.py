@@ -12,11 +12,18 @@ class DisconnectHandler(SessionHandler):
     """Ends a session for its owner."""
 
     async def delete(self, session_id: str) -> None:
-        """End it; 404 for one that is not known, whoever else may own one of that name."""
+        """End it; 404 for one that there is not, whoever else may own one of that name.
+
+        Where there may be other nodes nobody knows whether there is, and all are told.
+        """
         principal = await self.session_owner(session_id)
-        registry = self.server.registry
-        minted = looks_minted(session_id) and not registry.sessions.is_disconnected(principal.user, session_id)
-        if not minted and not registry.knows(principal.user, session_id):
+        broker = self.server.broker
+        if broker.alone and not self._is_known(principal.user, session_id):
             raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-        await self.server.broker.announce(Disconnect(principal.user, session_id))
+        await broker.announce(Disconnect(principal.user, session_id))
         self.clear_header("Content-Type")
+
+    def _is_known(self, user: str, session_id: str) -> bool:
+        registry = self.server.registry
+        minted = looks_minted(session_id) and not registry.sessions.is_disconnected(user, session_id)
+        return minted or registry.knows(user, session_id)

@@ -7,6 +7,7 @@ import msgspec
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
+from tornado_sse.brokers.base import Refresh
 from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, UnsupportedMediaType
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.body import JSON, BodyHandler
@@ -53,15 +54,24 @@ class RefreshHandler(BaseHandler):
     async def post(self, session_id: str) -> None:
         """Move the end of the session's streams to the token's, never to an earlier time.
 
-        Of the streams, only of those whose channels the token allows: 403 if there are streams, but none such.
+        Of the streams, only of those whose channels the token allows. Where there may be other nodes all are told, and
+        if no stream of this one was meant, nobody knows whether one was: 202. A node that is alone knows it.
         """
         principal = await self.bearer()
         principal.require(Scope.SUBSCRIBE)
         hold_against(principal, self.server.open_minted(session_id, expired_too=True), session_id)
-        registry = self.server.registry
-        if not registry.hub.session(principal.user, session_id):
-            raise ApiError(HTTPStatus.NOT_FOUND, "the session has no open stream")
-        expires_at = registry.refresh(principal.user, session_id, principal.channels, principal.expires_at)
-        if expires_at is None:
-            raise Forbidden(AuthFailure.SCOPE, "the token does not allow the channels of the stream", Scope.SUBSCRIBE)
-        self.write_json({"expiresAt": int(expires_at)})
+        user, channels, expires_at = principal.user, principal.channels, principal.expires_at
+        last_end = self.server.registry.refresh(user, session_id, channels, expires_at)
+        if not self.server.broker.alone:
+            await self.server.broker.announce(Refresh(user, session_id, channels, expires_at))
+        elif last_end is None:
+            raise self._refusal(user, session_id)
+        if last_end is None:
+            self.write_json({"expiresAt": int(expires_at)}, HTTPStatus.ACCEPTED)
+        else:
+            self.write_json({"expiresAt": int(last_end)})
+
+    def _refusal(self, user: str, session_id: str) -> ApiError:
+        if self.server.registry.hub.session(user, session_id):
+            return Forbidden(AuthFailure.SCOPE, "the token does not allow the channels of the stream", Scope.SUBSCRIBE)
+        return ApiError(HTTPStatus.NOT_FOUND, "the session has no open stream")
