@@ -18,7 +18,10 @@ class SlowReplay(MemoryBroker):
         super().__init__(History(size=100, ttl=300, max_bytes=10**6, clock=clock), idempotency_window=120, clock=clock)
         self.asked = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.replays = 0  # that wait
         self.fails = False
+        self.ahead = 0
+        """How many messages it knows of that the node has not come to, and won't."""
         self.interest: list[Topic] = []
 
     async def subscribe(self, topics: Sequence[Topic]) -> None:
@@ -31,10 +34,12 @@ class SlowReplay(MemoryBroker):
     async def replay(self, topics: Sequence[Topic], after: int | None) -> Past:
         past = await super().replay(topics, after)
         self.asked.set()
+        self.replays += 1
         await self.go_on.wait()
+        self.replays -= 1
         if self.fails:
             raise Unavailable("the broker is gone")
-        return past
+        return past._replace(upto=past.upto + self.ahead)
 
 
 class Hesitant(SlowReplay):

@@ -109,6 +109,44 @@ def test_a_keepalive_held_back_by_a_backlog_is_not_counted(bench: Bench) -> None
     assert bench.stats.keepalives_sent == 0
 
 
+def test_a_stream_whose_past_is_yet_to_come_gets_no_keepalive(bench: Bench) -> None:
+    _, peer = bench.held()
+    tick_for(bench, 16)
+    assert received(peer) == b""
+    assert bench.stats.keepalives_sent == 0
+
+
+def test_a_stream_that_only_waits_for_fanout_gets_keepalives(bench: Bench) -> None:
+    stream, peer = bench.held()
+    stream.start([b":head\n\n"], 9)
+    tick_for(bench, 46)
+    assert stream.outbox is not None
+    assert received(peer) == b":head\n\n" + b":\n\n" * 3
+    assert bench.stats.keepalives_sent == 3
+
+
+@pytest.mark.parametrize("end", ["reads on", "leaves", "is given up"])
+def test_counts_streams_with_bytes_waiting_for_their_sockets(bench: Bench, end: str) -> None:
+    idle, _ = bench.held()
+    idle.start([b":head\n\n"], 9)
+    bench.held()
+    counts = [bench.stats.backlogged_streams]
+    stream, peer = bench.backlogged()
+    counts.append(bench.stats.backlogged_streams)
+    if end == "reads on":
+        drained(stream, peer)
+    elif end == "leaves":
+        peer.close()
+        stream.readable()
+    else:
+        stream.close(CloseReason.LIMIT)
+        counts.append(bench.stats.backlogged_streams)
+        stream.abandon()
+    counts.append(bench.stats.backlogged_streams)
+    assert counts == ([0, 1, 1, 0] if end == "is given up" else [0, 1, 0])
+    assert len(bench.registry.buffered) == 2
+
+
 def test_warns_of_the_end_of_the_token_and_ends_with_it(bench: Bench) -> None:
     _, peer = bench.live(expires_at=bench.clock() + 60)
     tick_for(bench, 29)
@@ -263,7 +301,7 @@ def test_abandons_everything_at_once(bench: Bench) -> None:
     bench.backlogged()
     bench.registry.abandon_all()
     assert len(bench.registry.farewells) == 0
-    assert bench.registry.backlogged == {}
+    assert bench.registry.buffered == {}
     assert bench.stats.streams_closed == {"draining": 2, "replaced": 1}
     assert bench.stats.outbox_bytes == 0
     received(peer)

@@ -69,7 +69,7 @@ class NodeCollector(Collector):
         yield _gauge("connected_users", "Users with an open stream.", len(hub.users))
         yield _gauge("outbox_bytes", "Bytes waiting for slow clients, over all streams.", stats.outbox_bytes)
         yield _gauge("outbox_budget_bytes", "Bytes that may wait before publishing is refused.", self._outbox_budget())
-        yield _gauge("backlogged_streams", "Streams with bytes waiting.", len(self._registry.backlogged))
+        yield _gauge("backlogged_streams", "Streams with bytes waiting for slow clients.", stats.backlogged_streams)
         yield _gauge("max_streams", "Streams that this node takes at most; 0: no cap.", self._max_streams())
         yield _gauge("ready", "Whether this node takes new streams and messages.", self._ready())
         yield _gauge("draining", "Whether this node is shutting down.", self._draining())

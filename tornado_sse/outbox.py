@@ -138,6 +138,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._entries) - self._dead
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued, and no past awaited."""
+        return not self.held and not len(self)
+
     def release(self, past: Iterable[bytes | Message], floor: int) -> None:
         """Put the past, notices and messages in order, before what came in meanwhile, and let it all leave."""
         self.floor = floor

@@ -67,7 +67,7 @@ class Registry:
         self.fanout: Fanout[Stream] = Fanout(self.hub, stats, schedule, clocks.monotonic)
         self.sessions = Sessions(timing.hold, clocks.monotonic)
         self.addresses: Counter[str] = Counter()
-        self.backlogged: dict[Stream, None] = {}
+        self.buffered: dict[Stream, None] = {}
         self.epoch = ""
         self._clocks = clocks
         self._retry = timing.retry
@@ -216,7 +216,7 @@ class Registry:
         self.fanout.afterwards(close)
 
     def _check_ages(self) -> None:
-        for stream in list(self.backlogged):
+        for stream in list(self.buffered):
             stream.check_age()
         self.sessions.purge()
 

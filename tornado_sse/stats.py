@@ -46,6 +46,7 @@ class Stats:
         self.broker_reconnects = 0
         self.messages_malformed = 0
         self.outbox_bytes = 0
+        self.backlogged_streams = 0
         self.canary_failures = 0
         self.canary = Histogram(FAST)
         self.delivery = Histogram(FAST)

@@ -1,6 +1,8 @@
 """A stream: one open response, a socket and a small object. The only place that reads from or writes to its socket.
 
-A stream is open, then ended (nothing more is delivered; a farewell may still be leaving), then closed.
+A stream is open, then ended (nothing more is delivered; a farewell may still be leaving), then closed. An open one is
+live, written to directly, or has an outbox: *held* while its past is fetched, *backlogged* while bytes wait for the
+socket, *idle* while none do but fan-out has yet to come to where its past ended.
 """
 
 import socket
@@ -28,7 +30,8 @@ class Owner(Protocol):
     stats: Stats
     poller: Poller
     bounds: Bounds
-    backlogged: "dict[Stream, None]"
+    buffered: "dict[Stream, None]"
+    """Those with an outbox."""
 
     def now(self) -> float:
         """Return the monotonic time."""
@@ -151,8 +154,8 @@ class Stream:
             self._write(frame.encoded(self.encoding))
 
     def keepalive(self) -> bool:
-        """Send a comment, unless bytes are waiting anyway; return whether it was sent."""
-        if self.outbox is not None:
+        """Send a comment, unless the stream is held, or bytes are waiting anyway; return whether it was sent."""
+        if self.outbox is not None and not self.outbox.is_idle:
             return False
         self._write(KEEPALIVE.encoded(self.encoding))
         return True
@@ -170,7 +173,7 @@ class Stream:
             return
         self._owner.stats.outbox_bytes += outbox.bytes - before
         self._count(outbox, dropped)
-        if not outbox.held and not len(outbox):
+        if outbox.is_idle:
             self._settle(outbox)
 
     def close(self, reason: CloseReason, retry: int | None = None) -> None:
@@ -203,6 +206,7 @@ class Stream:
         if self.outbox is not None:
             self._cut(self.outbox, keep_begun=False)
             self._drop_outbox()
+        self._owner.stats.backlogged_streams -= self._waiting
         self._owner.poller.remove(self._socket.fileno())
         with suppress(OSError):  # bytes left unread would turn the close into a reset, which overtakes the farewell
             self._socket.recv_into(_scratch)
@@ -230,12 +234,12 @@ class Stream:
             self._flush(self.outbox)
 
     def _new_outbox(self) -> Outbox:
-        self._owner.backlogged[self] = None
+        self._owner.buffered[self] = None
         return Outbox(self._owner.bounds, self.encoding, self._owner.now(), self._owner.tell_gap)
 
     def _drop_outbox(self) -> None:
         self.outbox = None
-        del self._owner.backlogged[self]
+        del self._owner.buffered[self]
 
     def _backlog_outbox(self) -> Outbox:
         if self.outbox is None:
@@ -298,7 +302,7 @@ class Stream:
         self._want_write(wanted=False)
         if self.is_ended:
             self.abandon()
-        elif not outbox.held and self._owner.completed() >= outbox.floor:
+        elif outbox.is_idle and self._owner.completed() >= outbox.floor:
             self._drop_outbox()
 
     def _broken(self) -> None:
@@ -308,6 +312,7 @@ class Stream:
     def _want_write(self, *, wanted: bool) -> None:
         if self._waiting is not wanted:
             self._waiting = wanted
+            self._owner.stats.backlogged_streams += 1 if wanted else -1
             self._owner.poller.watch(self._socket.fileno(), reading=True, writing=wanted)
 
     def _cut(self, outbox: Outbox, *, keep_begun: bool) -> None:

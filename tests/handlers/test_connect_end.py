@@ -6,6 +6,7 @@ import pytest
 
 from client_support import until
 from server_support import Clock, serving
+from slow_broker import SlowReplay
 
 
 @pytest.mark.gen_test
@@ -58,6 +59,26 @@ async def test_keepalives_arrive_and_peers_gone_silent_are_the_kernels_affair() 
 
 
 @pytest.mark.gen_test
+async def test_keepalives_arrive_while_the_node_has_not_come_to_where_the_past_ended(clock: Clock) -> None:
+    """As when the broker is gone since then."""
+    broker = SlowReplay(clock)
+    broker.ahead = 5
+    broker.go_on.set()
+    async with serving(clock, broker) as node:
+        client = await node.opened()
+        for sent in range(1, 4):
+            clock.advance(15)
+            node.server.registry.tick()
+            assert (await client.next_block()).comment
+            assert node.server.stats.keepalives_sent == sent
+        metrics = (await node.ask("/metrics", user=None, admin=True)).body.decode()
+        assert "tornado_sse_backlogged_streams 0.0\n" in metrics
+        for number in range(6):
+            await node.server.publish("all", f"m{number}")
+        assert await client.data() == "m5"
+
+
+@pytest.mark.gen_test
 async def test_a_stream_ends_when_its_token_does(clock: Clock) -> None:
     async with serving(clock) as node:
         client = await node.opened(ttl=90)
@@ -99,7 +120,7 @@ async def test_a_reader_that_stalls_is_ended_when_its_outbox_is_full_and_others_
             await node.server.publish("all", text)
             published += len(text)
             assert await healthy.data() == text
-            assert all(stream.session == "s1" for stream in node.server.registry.backlogged)
+            assert all(stream.session == "s1" for stream in node.server.registry.buffered)
         assert published > 131_072, "the kernel takes its part first"
         assert node.server.stats.streams_closed == {"slow": 1}
         stalled.close()

@@ -59,7 +59,7 @@ class LocalOperations:
             sessions=len(registry.hub.sessions),
             users=len(registry.hub.users),
             outbox_bytes=stats.outbox_bytes,
-            backlogged=len(registry.backlogged),
+            backlogged=stats.backlogged_streams,
             opened=stats.streams_opened,
             closed=dict(stats.streams_closed),
             published=stats.messages_published["accepted"],
