@@ -13,10 +13,12 @@ from tornado_sse.outbox import Bounds, SlowPolicy
 from tornado_sse.position import Position
 from tornado_sse.registry import Registry, Timing
 from tornado_sse.stats import Stats
-from tornado_sse.stream import Stream
+from tornado_sse.stream import Preamble, Stream
 from tornado_sse.topic import ALL
 
 SMALL = 4096
+SILENT: Preamble = (b"", None)
+"""Of a stream that says nothing first, and whose client came with no position."""
 BOUNDS = Bounds(60 * SMALL, 10.0, SlowPolicy.DISCONNECT)
 
 
@@ -31,7 +33,9 @@ class Bench:
         self.sequence = 0
         self.peers: list[socket.socket] = []
 
-    def held(self, encoding: Encoding = Encoding.BARE, **options: Any) -> tuple[Stream, socket.socket]:
+    def held(
+        self, encoding: Encoding = Encoding.BARE, preamble: Preamble = SILENT, **options: Any
+    ) -> tuple[Stream, socket.socket]:
         connection, peer = socket.socketpair()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         connection.setblocking(False)
@@ -45,7 +49,7 @@ class Bench:
             "address": "a",
             "expires_at": 2e9,
         } | options
-        stream = self.registry.open(connection, encoding=encoding, **every)
+        stream = self.registry.open(connection, preamble, encoding=encoding, **every)
         return stream, peer
 
     def live(self, encoding: Encoding = Encoding.BARE, **options: Any) -> tuple[Stream, socket.socket]:
@@ -113,3 +117,10 @@ def ended(peer: socket.socket) -> bool:
         return peer.recv(1) == b""
     except BlockingIOError:
         return False
+
+
+def break_socket(stream: Stream, error: OSError) -> None:
+    def send(_: bytes) -> int:
+        raise error
+
+    stream.send = send

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from server_support import Clock
-from stream_support import BOUNDS, SMALL, Bench, bench_with, drained, ended, received, texts
+from stream_support import BOUNDS, SMALL, Bench, bench_with, break_socket, drained, ended, received, texts
 from tornado_sse.event import LAST_CHUNK, Encoding, Frame
 from tornado_sse.message import Batch, Draft, Message
 from tornado_sse.notices import CloseReason
 from tornado_sse.outbox import Bounds, SlowPolicy
 from tornado_sse.position import Position
-from tornado_sse.stream import WRITES, Stream
+from tornado_sse.stream import WRITES
 from tornado_sse.topic import ALL
 
 
@@ -29,13 +29,6 @@ def bench(clock: Clock, bounds: Bounds) -> Iterator[Bench]:
         yield bench
 
 
-def break_socket(stream: Stream, error: OSError) -> None:
-    def send(_: bytes) -> int:
-        raise error
-
-    stream.send = send
-
-
 def test_nothing_leaves_before_the_start_and_then_the_past_comes_first(bench: Bench) -> None:
     stream, peer = bench.held()
     bench.publish("in the past", "live")
@@ -47,17 +40,6 @@ def test_nothing_leaves_before_the_start_and_then_the_past_comes_first(bench: Be
     assert (stream.sent, bench.stats.messages_delivered, bench.stats.outbox_bytes) == (2, 2, 0)
     bench.publish("later")
     assert texts(received(peer).decode()) == ["later"]
-
-
-def test_a_stream_that_ended_before_its_start_begins_nothing(bench: Bench) -> None:
-    stream, peer = bench.held()
-    bench.publish("never seen")
-    stream.close(CloseReason.DRAINING)
-    stream.start([b":head\n\n"], 0)
-    assert received(peer) == b""
-    assert ended(peer)
-    assert bench.stats.outbox_bytes == 0
-    assert bench.stats.messages_dropped == {"closed": 1}
 
 
 def test_a_stream_is_live_only_once_fanout_is_past_its_floor(bench: Bench) -> None:

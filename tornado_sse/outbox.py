@@ -236,8 +236,10 @@ class Outbox:
     def cut(self, *, keep_begun: bool) -> int:
         """Throw all away, maybe but the rest of what is half written; return the number of messages lost.
 
-        That rest counts for nothing any more: whoever lets go of the outbox leaves no bytes behind.
+        That rest counts for nothing any more: whoever lets go of the outbox leaves no bytes behind. Nothing is held any
+        more, either: what is queued from now on, a farewell, may leave.
         """
+        self.held = False
         keep = 1 if self._offset and keep_begun else 0
         lost = 0
         while len(self._entries) > keep:

@@ -22,7 +22,7 @@ from tornado_sse.position import Position
 from tornado_sse.ring import Ring
 from tornado_sse.sessions import Sessions
 from tornado_sse.stats import Stats
-from tornado_sse.stream import Stream
+from tornado_sse.stream import Preamble, Stream
 from tornado_sse.topic import allows
 
 EXPIRY_WARNING = 30.0
@@ -81,6 +81,7 @@ class Registry:
     def open(  # noqa: PLR0913 - what a stream is made of, all by name
         self,
         connection: socket.socket,
+        preamble: Preamble,
         *,
         user: str,
         session: str,
@@ -90,10 +91,11 @@ class Registry:
         encoding: Encoding,
         expires_at: float,
     ) -> Stream:
-        """Take a connection over. Live messages wait in the stream's outbox until `Stream.start`."""
+        """Take a connection over. All but the end waits until `Stream.start`: live messages in the stream's outbox."""
         stream = Stream(
             connection,
             self,
+            preamble,
             user=user,
             session=session,
             channels=channels,

@@ -24,6 +24,12 @@ WRITES = 16
 _scratch = bytearray(65536)
 
 
+Preamble = tuple[bytes, str | None]
+"""What is said before anything else, the head of the answer; and the client's debt, the last event id that it came with
+and must leave with if it is given nothing (None: none). A plain tuple, for each connect makes one.
+"""
+
+
 class Owner(Protocol):
     """What streams share, and whom they tell."""
 
@@ -38,6 +44,9 @@ class Owner(Protocol):
 
     def completed(self) -> int:
         """Return the highest sequence that fan-out has wholly handed to the streams."""
+
+    def retry(self) -> int:
+        """Draw a time to reconnect in milliseconds."""
 
     def tell_gap(self, first: int, last: int) -> Frame:
         """Make the notice that the stream's messages from `first` to `last` were dropped."""
@@ -57,6 +66,7 @@ class Stream:
 
     __slots__ = (
         "_owner",
+        "_preamble",
         "_socket",
         "_waiting",
         "address",
@@ -79,6 +89,7 @@ class Stream:
         self,
         connection: socket.socket,
         owner: Owner,
+        preamble: Preamble,
         *,
         user: str,
         session: str,
@@ -90,6 +101,7 @@ class Stream:
     ) -> None:
         self._socket = connection
         self._owner = owner
+        self._preamble: Preamble | None = preamble  # None: it was said
         self._waiting = False
         self.send: Callable[[bytes], int] = connection.send
         self.user = user
@@ -105,20 +117,21 @@ class Stream:
         self.sent = 0
         self.is_ended = False
         owner.poller.add(connection.fileno(), self)
-        self.outbox: Outbox | None = self._new_outbox()
+        self.outbox: Outbox | None = self._new_outbox(self.opened_at)
 
     def start(self, past: Sequence[bytes | Message], floor: int) -> None:
-        """Write what the stream begins with; from then on it is live, with messages above `floor`."""
-        outbox = self.outbox
-        if outbox is None or self.is_ended:
+        """Write what the stream begins with, behind its preamble; from then on messages above `floor` come live."""
+        outbox, preamble = self.outbox, self._preamble
+        if outbox is None or preamble is None:
             return
+        self._preamble = None
         notices = [item for item in past if isinstance(item, bytes)]
         if len(notices) == len(past) and not len(outbox) and self._owner.completed() >= floor:
             self._drop_outbox()  # as most begin: nothing was missed, and nothing came in meanwhile
-            self._write(b"".join(notices))
+            self._write(b"".join((preamble[0], *notices)))
             return
         before = outbox.bytes
-        outbox.release(past, floor)
+        outbox.release((preamble[0], *past), floor)
         self._owner.stats.outbox_bytes += outbox.bytes - before
         self._flush(outbox)
 
@@ -177,7 +190,10 @@ class Stream:
             self._settle(outbox)
 
     def close(self, reason: CloseReason, retry: int | None = None) -> None:
-        """End the stream, with a farewell where we are the ones to close. `retry` in milliseconds goes with it."""
+        """End the stream, with a farewell where we are the ones to close. `retry` in milliseconds goes with it.
+
+        A held one gets a whole answer all the same: of none a proxy makes a 502, and EventSource gives up for good.
+        """
         if self.is_ended:
             return
         self.is_ended = True
@@ -187,8 +203,7 @@ class Stream:
         if not reason.ours:
             self.abandon()
             return
-        farewell = notices.closing(reason, retry).encoded(self.encoding)
-        self._write(farewell if self.encoding is Encoding.BARE else farewell + LAST_CHUNK)
+        self._write(self._last_bytes(reason, retry))
         if self.outbox is None:
             self.abandon()
         else:
@@ -233,9 +248,9 @@ class Stream:
         if self.outbox is not None:
             self._flush(self.outbox)
 
-    def _new_outbox(self) -> Outbox:
+    def _new_outbox(self, now: float) -> Outbox:
         self._owner.buffered[self] = None
-        return Outbox(self._owner.bounds, self.encoding, self._owner.now(), self._owner.tell_gap)
+        return Outbox(self._owner.bounds, self.encoding, now, self._owner.tell_gap)
 
     def _drop_outbox(self) -> None:
         self.outbox = None
@@ -243,10 +258,21 @@ class Stream:
 
     def _backlog_outbox(self) -> Outbox:
         if self.outbox is None:
-            self.outbox = self._new_outbox()
+            self.outbox = self._new_outbox(self._owner.now())
             self.outbox.release((), 0)
             self._want_write(wanted=True)
         return self.outbox
+
+    def _last_bytes(self, reason: CloseReason, retry: int | None) -> bytes:
+        """Make the farewell and the end of the body, behind the preamble if that was never said."""
+        preamble, self._preamble = self._preamble, None
+        if preamble is None:
+            head, farewell = b"", notices.closing(reason, retry)
+        else:
+            head, debt = preamble
+            farewell = notices.closing(reason, retry or self._owner.retry(), position=debt)
+        body = farewell.encoded(self.encoding)
+        return head + (body if self.encoding is Encoding.BARE else body + LAST_CHUNK)
 
     def _push(self, outbox: Outbox, messages: Iterator[Message], sent: int) -> None:
         now = self._owner.now()

@@ -238,7 +238,7 @@ async def test_a_stream_that_fails_to_open_leaves_no_descriptor(
 ) -> None:
     handed: list[socket.socket] = []
 
-    def fails(connection: socket.socket, **_: object) -> None:
+    def fails(connection: socket.socket, _: object, **__: object) -> None:
         handed.append(connection)
         raise OSError(errno.ENOSPC, "No space left on device")
 

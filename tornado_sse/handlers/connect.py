@@ -1,6 +1,5 @@
 """`GET /sse/connect/{sessionId}`: opens a stream. Here a request ends and a stream begins."""
 
-import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from http import HTTPStatus
@@ -12,7 +11,7 @@ from tornado_sse.admission import Rejection, UserCapPolicy
 from tornado_sse.auth import Principal, Scope
 from tornado_sse.brokers.base import Past
 from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, Unauthorized, Unavailable
-from tornado_sse.event import GZIP_HEADER, Encoding, Frame, encode_position
+from tornado_sse.event import GZIP_HEADER, Encoding
 from tornado_sse.handlers.address import client_address
 from tornado_sse.handlers.credentials import SessionHandler
 from tornado_sse.handlers.origin import cors_headers
@@ -52,14 +51,15 @@ class ConnectHandler(SessionHandler):
             raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "streams want a proxy in front that ends TLS")
         topics = list(topics_of(principal.user, session_id, channels))
         await self.server.broker.subscribe(topics)
+        request = resume.read(self._last_event_id(), self.server.broker.epoch)
         stream = None
         try:
-            stream = self._open(principal, session_id, channels, address)
+            stream = self._open(principal, session_id, channels, address, request.debt)
         finally:
             if stream is None:
                 self.server.broker.unsubscribe(topics)
         if stream is not None:
-            await self._begin(stream, topics)
+            await self._begin(stream, topics, request)
 
     async def head(self, session_id: str) -> None:
         """Answer as `get` would, but open nothing."""
@@ -100,7 +100,9 @@ class ConnectHandler(SessionHandler):
             if problem := channel_problem(name):
                 raise BadRequest(f"channel {problem}")
 
-    def _open(self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str) -> Stream | None:
+    def _open(
+        self, principal: Principal, session_id: str, channels: tuple[str, ...], address: str, debt: str | None
+    ) -> Stream | None:
         """Open the stream, or return None: answered, or gone. Nothing here waits: what was checked holds to the end."""
         server = self.server
         self._check_room(address)
@@ -120,6 +122,7 @@ class ConnectHandler(SessionHandler):
         try:
             return server.registry.open(
                 connection,
+                (self._head(encoding), debt),
                 user=principal.user,
                 session=session_id,
                 channels=channels,
@@ -132,13 +135,13 @@ class ConnectHandler(SessionHandler):
             connection.close()
             raise
 
-    async def _begin(self, stream: Stream, topics: list[Topic]) -> None:
-        broker = self.server.broker
-        request = resume.read(self._last_event_id(), broker.epoch)
+    async def _begin(self, stream: Stream, topics: list[Topic], request: resume.Request) -> None:
         try:
-            past = await broker.replay(self._resumed(topics), request.after)
+            past = await self.server.broker.replay(self._resumed(topics), request.after)
         except Unavailable:
-            self._turn_away(stream, request)
+            stream.close(CloseReason.LIMIT)
+            return
+        if stream.is_ended:
             return
         stream.start(self._beginning(stream, request, past), past.upto)
         self.server.stats.connect.observe(self.request.request_time())
@@ -149,12 +152,6 @@ class ConnectHandler(SessionHandler):
             return topics
         fresh = set(map(channel, self.query_values("fresh")))
         return [topic for topic in topics if topic not in fresh]
-
-    def _turn_away(self, stream: Stream, request: resume.Request) -> None:
-        """End a stream that can't begin. Of no answer a proxy makes a 502, and EventSource would give up for good."""
-        debt = [Frame(encode_position(request.debt)).encoded(stream.encoding)] if request.debt else []
-        stream.start([self._head(stream.encoding), *debt], sys.maxsize)
-        stream.close(CloseReason.LIMIT, self.server.registry.retry())
 
     def _check_room(self, address: str) -> None:
         server = self.server
@@ -190,7 +187,7 @@ class ConnectHandler(SessionHandler):
         start = resume.Start(server.broker.epoch, server.registry.retry(), stream.encoding, opened)
         if stream.labelled:
             past = past._replace(messages=[_labelled(message, stream) for message in past.messages])
-        return [self._head(stream.encoding), *resume.opening(request, past, gap, start)]
+        return resume.opening(request, past, gap, start)
 
     def _encoding(self) -> Encoding:
         if self.request.version == "HTTP/1.0":
