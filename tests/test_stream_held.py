@@ -7,10 +7,11 @@ import pytest
 
 from client_support import parse_block
 from server_support import Clock
-from stream_support import Bench, bench_with, break_socket, drained, ended, received
+from stream_support import SMALL, Bench, bench_with, break_socket, drained, ended, received
 from tornado_sse import notices
 from tornado_sse.event import LAST_CHUNK, Encoding, Frame
 from tornado_sse.notices import CloseReason
+from tornado_sse.outbox import Bounds, SlowPolicy
 
 
 @pytest.fixture
@@ -69,6 +70,19 @@ def test_a_client_that_leaves_before_the_start_is_told_nothing(bench: Bench) -> 
     assert received(peer) == b""
     assert ended(peer)
     assert bench.stats.streams_closed == {"client_gone": 1}
+
+
+@pytest.mark.parametrize(("end", "gaps"), [("starts behind it", {"slow": 1}), ("starts with it", {}), ("ends", {})])
+def test_a_hole_that_was_dropped_meanwhile_counts_once_it_is_told(clock: Clock, end: str, gaps: dict[str, int]) -> None:
+    with bench_with(clock, Bounds(SMALL, 10.0, SlowPolicy.DROP_OLDEST)) as bench:
+        stream, peer = bench.held()
+        bench.publish(*["x" * SMALL] * 3)
+        if end == "ends":
+            stream.close(CloseReason.LIMIT)
+        else:
+            stream.start([], 0 if end == "starts behind it" else 3)
+        assert (b"stream-gap" in received(peer)) is bool(gaps)
+        assert bench.stats.gaps == gaps
 
 
 @pytest.mark.parametrize("floor", [0, 1])

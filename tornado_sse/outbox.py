@@ -143,9 +143,12 @@ class Outbox:
         """Whether nothing is queued, and no past awaited."""
         return not self.held and not len(self)
 
-    def release(self, past: Iterable[bytes | Message], floor: int) -> None:
-        """Put the past, notices and messages in order, before what came in meanwhile, and let it all leave."""
-        self.floor = floor
+    def release(self, past: Iterable[bytes | Message], floor: int) -> int:
+        """Put the past, notices and messages in order, before what came in meanwhile, and let it all leave.
+
+        Return how many holes that were dropped meanwhile are still told: the past may hold the messages again.
+        """
+        self.floor, gaps = floor, 0
         waited, self._entries = self._entries, deque(_past(item) for item in past)
         self._past = len(self._entries)
         self._dead = self.bytes = 0
@@ -153,9 +156,11 @@ class Outbox:
             if self._outlives(entry, floor):
                 self._entries.append(entry)
                 self.bytes += entry.size
+                gaps += entry.lost is not None
             else:
                 self._forget(entry)
         self.held = False
+        return gaps
 
     def _outlives(self, entry: _Entry, floor: int) -> bool:
         if entry.message is not None:

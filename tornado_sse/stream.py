@@ -131,7 +131,7 @@ class Stream:
             self._write(b"".join((preamble[0], *notices)))
             return
         before = outbox.bytes
-        outbox.release((preamble[0], *past), floor)
+        self._count_gaps(outbox.release((preamble[0], *past), floor))
         self._owner.stats.outbox_bytes += outbox.bytes - before
         self._flush(outbox)
 
@@ -357,5 +357,9 @@ class Stream:
         stats = self._owner.stats
         if dropped.messages:
             stats.messages_dropped[outbox.bounds.policy.value] += dropped.messages
-        if dropped.gaps:
-            stats.gaps[notices.GapReason.SLOW.value] += dropped.gaps
+        if dropped.gaps and not outbox.held:  # a held one tells of them, or not, when it is released
+            self._count_gaps(dropped.gaps)
+
+    def _count_gaps(self, gaps: int) -> None:
+        if gaps:
+            self._owner.stats.gaps[notices.GapReason.SLOW.value] += gaps
