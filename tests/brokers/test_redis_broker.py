@@ -2,17 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib import resources
 
 import pytest
 
-from broker_support import CHANNEL, OTHER, USER, Cluster, Node, draft, positions
+from broker_support import CHANNEL, OTHER, PATIENCE, USER, Cluster, Node, draft, positions
 from support import sequences
 from tcp_proxy import tcp_proxy
 from tornado_sse import topic
 from tornado_sse.brokers.base import Past
-from tornado_sse.brokers.redis.session import Terms
+from tornado_sse.brokers.redis.broker import RedisBroker
+from tornado_sse.brokers.redis.session import Session, Terms
 from tornado_sse.errors import Unavailable
 from valkey_support import RedisBackend, make_terms, redis_broker, until_rejoined, valkey
 
@@ -30,6 +32,23 @@ def play(scenario: Callable[[RedisBackend, Cluster], Awaitable[None]], terms: Te
                 await cluster.close()
 
     asyncio.run(run())
+
+
+def session(node: Node) -> Session:
+    assert isinstance(node.broker, RedisBroker)
+    assert node.broker._session
+    return node.broker._session
+
+
+@asynccontextmanager
+async def slow_feed(node: Node) -> AsyncIterator[None]:
+    """Have who writes to the feed wait, as if the engine read slowly; what is written goes out."""
+    protocol = session(node)._feed._transport.get_protocol()
+    protocol.pause_writing()
+    try:
+        yield
+    finally:
+        protocol.resume_writing()
 
 
 def test_who_publishes_straight_to_the_engine_is_heard() -> None:
@@ -143,6 +162,43 @@ def test_topics_beyond_those_remembered_are_told_of_a_possible_hole() -> None:
         assert (await node.broker.replay([users[4]], 2)).lost == 0
 
     play(scenario, make_terms(topics=3))
+
+
+def test_interest_taken_anew_while_the_old_one_is_being_given_up_holds() -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        async with slow_feed(node):
+            waiting = asyncio.create_task(node.broker.subscribe([OTHER]))
+            node.broker.unsubscribe([USER])
+            async with asyncio.timeout(PATIENCE):
+                while await backend.server.call("PUBSUB", "NUMSUB", "sse:live:user:v") != [b"sse:live:user:v", 1]:
+                    await asyncio.sleep(0)
+            again = asyncio.create_task(node.broker.subscribe([USER]))
+            for _ in range(10):  # turns of the loop, enough to write whatever would be written
+                await asyncio.sleep(0)
+        await asyncio.gather(waiting, again)
+        (result,) = await node.publish(USER)
+        await node.until_seen(result)
+
+    play(scenario)
+
+
+def test_who_waits_to_change_interest_when_the_engine_goes_leaves_all_to_the_next_session() -> None:
+    async def scenario(_: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER)
+        async with slow_feed(node):
+            first = asyncio.create_task(node.broker.subscribe([OTHER]))
+            await asyncio.sleep(0)
+            second = asyncio.create_task(node.broker.subscribe([CHANNEL]))
+            await asyncio.sleep(0)
+            session(node).doubt("a test")
+            for failed in await asyncio.gather(first, second, return_exceptions=True):
+                assert isinstance(failed, Unavailable)
+        await until_rejoined(node)
+        (result,) = await node.publish(USER)
+        await node.until_seen(result)
+
+    play(scenario)
 
 
 def test_a_node_without_interest_knows_how_far_the_hub_has_come() -> None:

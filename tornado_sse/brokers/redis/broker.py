@@ -12,7 +12,7 @@ from tornado_sse.brokers.redis import codec
 from tornado_sse.brokers.redis.address import Engine
 from tornado_sse.brokers.redis.inbox import Inbox
 from tornado_sse.brokers.redis.interest import Interest
-from tornado_sse.brokers.redis.session import Hub, InDoubt, Session, Terms
+from tornado_sse.brokers.redis.session import Changes, Hub, InDoubt, Session, Terms
 from tornado_sse.errors import Unavailable
 from tornado_sse.log import logger
 from tornado_sse.message import Draft
@@ -163,8 +163,11 @@ class RedisBroker(Broker):
 
     async def _tell(self, session: Session) -> None:
         self._settling = None
+        await session.listen(self._changes)
+
+    def _changes(self) -> Changes:
         wanted, unwanted = self._interest.changes()
-        await session.listen(map(codec.topic_name, wanted), map(codec.topic_name, unwanted))
+        return [*map(codec.topic_name, wanted)], [*map(codec.topic_name, unwanted)]
 
     # What comes in
 
@@ -218,8 +221,8 @@ class RedisBroker(Broker):
         self._inbox.hold()
         self._renew(session.hub)
         self._interest.begin()
-        await session.listen([codec.COMMANDS])
-        await self._tell(session)
+        await session.listen(lambda: ([codec.COMMANDS], []))
+        await session.listen(self._changes)
         names = [codec.COMMANDS, *map(codec.topic_name, self._interest)]
         past = await session.replay_many(names, self._inbox.reached)
         self._stats.messages_malformed += past.malformed

@@ -30,7 +30,7 @@ class Link:
 
     async def call(self, *words: Word) -> Any:  # noqa: ANN401 - what the engine answers
         """Send a command and return its answer. Raises RedisError: of a command under way nobody knows what became."""
-        self._check()
+        self.check()
         answer = asyncio.get_running_loop().create_future()
         self._calls.append(answer)
         await self._send(words)
@@ -38,7 +38,7 @@ class Link:
 
     async def tell(self, *words: Word) -> None:
         """Send a command that has no answer of its own: interest in channels. Raises RedisError."""
-        self._check()
+        self.check()
         await self._send(words)
 
     async def close(self) -> None:
@@ -53,7 +53,8 @@ class Link:
         """Whether nothing can be sent any more."""
         return self.lost.done() or not self._connection.is_connected
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise RedisError if nothing can be sent any more."""
         if self.is_lost:  # else sending would connect anew
             raise LinkLost("the connection is lost")
 

@@ -17,6 +17,9 @@ from tornado_sse.brokers.redis.scripts import ATTACH, PUBLISH, REPLAY
 CHUNK = 500
 """Topics in one command. What is asked for in between, a probe above all, need not wait for long."""
 
+Changes = tuple[Sequence[str], Sequence[str]]
+"""Topics to subscribe to, and topics to unsubscribe from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -92,6 +95,7 @@ class Session:
         self._probe_channel = self._key("probe", secrets.token_hex(8))
         self._echo = b""
         self._echoed = asyncio.Event()
+        self._listening = asyncio.Lock()
         self.hub: Hub
 
     @classmethod
@@ -135,11 +139,17 @@ class Session:
         if not self._doubt.done():
             self._doubt.set_result(reason)
 
-    async def listen(self, wanted: Iterable[str], unwanted: Iterable[str] = ()) -> None:
-        """Change what comes in through the channel; on return it does. Raises RedisError."""
-        for verb, names in (("SUBSCRIBE", list(wanted)), ("UNSUBSCRIBE", list(unwanted))):
-            for some in _chunks(names):
-                await self._feed.tell(verb, *(self._key("live", name) for name in some))
+    async def listen(self, changes: Callable[[], Changes]) -> None:
+        """Change what comes in through the channel; on return it does. Raises RedisError.
+
+        `changes` says what to subscribe to and what to unsubscribe from. It is asked when it is this caller's turn: a
+        word that still waits to be written must not undo a younger one.
+        """
+        async with self._listening:
+            self._feed.check()
+            for verb, names in zip(("SUBSCRIBE", "UNSUBSCRIBE"), changes(), strict=True):
+                for some in _chunks(names):
+                    await self._feed.tell(verb, *(self._key("live", name) for name in some))
         await self._feed.call("PING", "")
 
     async def publish(self, words: Iterable[Word]) -> Sequence[bytes | int]:
