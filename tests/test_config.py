@@ -229,6 +229,8 @@ def test_a_star_is_no_origin_and_the_message_says_why() -> None:
 def test_networks_are_parsed_once() -> None:
     networks = Settings(trusted_proxies=["10.0.0.0/8"]).trusted_proxies
     assert Settings(trusted_proxies=networks).trusted_proxies == networks
+    mapped = Settings(trusted_proxies=["::ffff:10.0.0.0/104", "::ffff:192.0.2.1", "::/0"]).trusted_proxies
+    assert [str(network) for network in mapped] == ["10.0.0.0/8", "192.0.2.1/32", "::/0"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])

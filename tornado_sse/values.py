@@ -43,11 +43,19 @@ def _exact_origin(origin: str) -> str:
     return origin
 
 
+MAPPED_BITS = 96
+"""How much of an IPv6 address says that the rest is an IPv4 one: ::ffff:0:0/96."""
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     try:
-        return ipaddress.ip_network(str(value))
+        network = ipaddress.ip_network(str(value))
     except ValueError as error:
         raise ValueError("an address, or a network without host bits, like 10.0.0.0/8 or ::1") from error
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped and network.prefixlen >= MAPPED_BITS:  # clients' addresses are read the same way
+        return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
+    return network
 
 
 def _cookie_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """The client's address, behind proxies as well."""
 
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from tornado.httputil import HTTPServerRequest
 
@@ -14,25 +14,23 @@ def client_address(request: HTTPServerRequest, trusted: Networks) -> str:
     What stands before that was written by whoever sent the request, and is not believed.
     """
     address = request.remote_ip or ""
-    if not trusted or not _is_trusted(address, trusted):
+    if not trusted:
         return address
-    for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-        name = hop.strip()
-        if not _is_address(name):
+    hops = request.headers.get("X-Forwarded-For", "").split(",")
+    for name in (address, *reversed(hops)):
+        found = _read(name.strip())
+        if found is None:
             break
-        address = name
-        if not _is_trusted(name, trusted):
+        address = str(found)
+        if not any(found in network for network in trusted):
             break
     return address
 
 
-def _is_address(text: str) -> bool:
+def _read(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address; an IPv4 one that a socket for both calls ::ffff:192.0.2.1 is 192.0.2.1 (RFC 4291 2.5.5.2)."""
     try:
-        ip_address(text)
+        found = ip_address(text)
     except ValueError:
-        return False
-    return True
-
-
-def _is_trusted(address: str, trusted: Networks) -> bool:
-    return _is_address(address) and any(ip_address(address) in network for network in trusted)
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
