@@ -15,6 +15,7 @@ from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.config import Settings
 from tornado_sse.errors import BadRequest
 from tornado_sse.history import History
+from tornado_sse.topic import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -87,6 +88,18 @@ async def test_settings_reach_the_history(clock: Clock) -> None:
         await node.server.publish("all", "two")
         client = await node.connect(headers={"Last-Event-ID": str(first)})
         assert (await client.event()).json()["reason"] == "evicted"
+
+
+@pytest.mark.parametrize(("compression", "kept"), [(False, 2), (True, 1)])
+@pytest.mark.gen_test
+async def test_history_leaves_room_for_the_compressed_form_of_its_messages(
+    clock: Clock, *, compression: bool, kept: int
+) -> None:
+    async with serving(clock, history_bytes=25_000, compression=compression) as node:
+        begin = (await node.server.publish("all", "x")).position.sequence
+        for _ in range(2):
+            await node.server.publish("all", "x" * 10_000)
+        assert len((await node.server.broker.replay([ALL], begin)).messages) == kept
 
 
 def test_admin_routes_are_others() -> None:

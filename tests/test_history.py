@@ -1,5 +1,6 @@
 """History: bounded in every way, and honest about what it no longer holds."""
 
+import secrets
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from support import FakeClock, make_message, sequences
 from tornado_sse import topic
+from tornado_sse.event import Encoding
 from tornado_sse.history import MAX_TOPICS, OVERHEAD, TOPIC_OVERHEAD, History
 from tornado_sse.message import Message
 from tornado_sse.topic import ALL, Topic
@@ -145,6 +147,14 @@ def test_a_message_counts_for_each_of_its_topics() -> None:
     bench = Bench()
     message = bench.publish(A, B, C)
     assert bench.history.bytes == 3 * (TOPIC_OVERHEAD + cost(message))
+
+
+def test_room_is_reckoned_for_what_compression_makes_of_messages_later() -> None:
+    history = History(size=1000, ttl=10, max_bytes=10**5, clock=FakeClock(), compression=True)
+    history.extend([make_message(number, A, data=secrets.token_hex(500)) for number in range(200)])
+    kept = history.replay([A], 0, 200).messages
+    assert len(kept) > 10
+    assert sum(len(one.frame.chunk) + len(one.frame.encoded(Encoding.GZIP)) for one in kept) <= history.bytes <= 10**5
 
 
 def test_past_the_bound_in_topics_the_quietest_goes() -> None:

@@ -146,7 +146,11 @@ def _redis_broker(settings: Settings, clocks: Clocks, stats: Stats) -> Broker:
 
 def _memory_broker(settings: Settings, clock: Callable[[], float]) -> MemoryBroker:
     history = History(
-        size=settings.history_size, ttl=settings.history_ttl, max_bytes=settings.history_bytes, clock=clock
+        size=settings.history_size,
+        ttl=settings.history_ttl,
+        max_bytes=settings.history_bytes,
+        clock=clock,
+        compression=settings.compression,
     )
     return MemoryBroker(
         history, idempotency_window=settings.idempotency_window, idempotency_keys=settings.idempotency_keys, clock=clock

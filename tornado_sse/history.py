@@ -40,15 +40,26 @@ class _Log:
 
 
 class History:
-    """Keeps `size` messages for each topic for `ttl` seconds, in `max_bytes` overall; the quietest topic goes first."""
+    """Keeps `size` messages for each topic for `ttl` seconds, in `max_bytes` overall; the quietest topic goes first.
 
-    def __init__(
-        self, *, size: int, ttl: float, max_bytes: int, clock: Callable[[], float], max_topics: int = MAX_TOPICS
+    `compression`: whether kept frames may come to hold their compressed form as well; it is reckoned as large.
+    """
+
+    def __init__(  # noqa: PLR0913 - each bound has a name
+        self,
+        *,
+        size: int,
+        ttl: float,
+        max_bytes: int,
+        clock: Callable[[], float],
+        max_topics: int = MAX_TOPICS,
+        compression: bool = False,
     ) -> None:
         self._size = size
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._max_topics = max_topics
+        self._forms = 2 if compression else 1
         self._clock = clock
         self._logs: OrderedDict[Topic, _Log] = OrderedDict()  # topics with messages, the quietest first
         self._lost: OrderedDict[Topic, int] = OrderedDict()  # topics without, and the highest sequence they lost
@@ -73,7 +84,7 @@ class History:
             else:
                 self._logs.move_to_end(topic)
             log.messages.append(message)
-            self.bytes += _cost(message)
+            self.bytes += self._cost(message)
             if len(log.messages) > self._size or log.messages[0].accepted_at <= oldest:
                 self._trim(topic, log, oldest)
 
@@ -118,7 +129,7 @@ class History:
         for _ in range(count):
             message = log.messages.popleft()
             log.lost = message.sequence
-            self.bytes -= _cost(message)
+            self.bytes -= self._cost(message)
         if not log.messages:
             del self._logs[topic]
             self.bytes -= TOPIC_OVERHEAD
@@ -127,6 +138,5 @@ class History:
             _, lost = self._lost.popitem(last=False)
             self._floor = max(self._floor, lost)
 
-
-def _cost(message: Message) -> int:
-    return len(message.frame.chunk) + OVERHEAD
+    def _cost(self, message: Message) -> int:
+        return len(message.frame.chunk) * self._forms + OVERHEAD
