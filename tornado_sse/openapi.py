@@ -38,7 +38,10 @@ _ERRORS = {
     403: ("The token does not allow it, or a page of a foreign origin asks", "the token lacks the scope publish"),
     404: ("The session has no open stream", "the session has no open stream"),
     413: ("The body is above `max_body_bytes`", "the body is above 8388608 bytes"),
-    415: ("The body is neither JSON nor NDJSON", "Content-Type must be one of application/json, application/x-ndjson"),
+    415: (
+        "The body is neither JSON nor NDJSON, or encoded",
+        "Content-Type must be one of application/json, application/x-ndjson",
+    ),
     429: ("The user or the address has as many streams as allowed", "this user has as many streams as allowed"),
     501: ("There is no secret to sign session ids with", "set session_secret (or jwt_secret) to mint session ids"),
     503: ("Not now; again after `Retry-After`", "no new streams now: draining"),
@@ -46,6 +49,7 @@ _ERRORS = {
 _HEADERS = {
     401: ("WWW-Authenticate", True, "What is wanted or wrong, as RFC 6750 section 3 says"),
     403: ("WWW-Authenticate", False, "Where a scope lacks: `insufficient_scope`, and which (RFC 6750 section 3)"),
+    415: ("Accept-Encoding", False, "Where the body is encoded: `identity`, as it should come"),
     503: ("Retry-After", True, "Seconds until it makes sense to ask again"),
 }
 

@@ -33,6 +33,24 @@ async def test_a_body_at_the_limit_is_read() -> None:
         assert response.status == 200
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate, gzip", "identity, br", "unknown"])
+@pytest.mark.gen_test
+async def test_an_encoded_body_is_refused_for_what_it_is(coding: str) -> None:
+    async with serving() as node:
+        response = await node.ask("/sse/publish", {"Content-Encoding": coding}, method="POST", body=MESSAGE)
+        assert response.status == 415
+        assert response.json()["message"] == "the body must come without a Content-Encoding"
+        assert response.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+@pytest.mark.gen_test
+async def test_a_body_said_to_be_encoded_as_it_is_is_read(coding: str) -> None:
+    async with serving() as node:
+        response = await node.ask("/sse/publish", {"Content-Encoding": coding}, method="POST", body=MESSAGE)
+        assert response.status == 200
+
+
 @pytest.mark.parametrize("size", [LIMIT + 1, 8 * LIMIT])
 @pytest.mark.gen_test
 async def test_a_body_somewhat_too_large_is_read_to_its_end_and_answered(size: int) -> None:

@@ -16,6 +16,7 @@ READ_ON = 8
 """A body up to so many times the limit is read to its end, so that the client sees the answer, not a reset."""
 
 JSON = "application/json"
+IDENTITY = "identity"
 
 DIGITS = 18
 """A length with more digits is nonsense, which Tornado turns away."""
@@ -68,11 +69,20 @@ class BodyHandler(BaseHandler):
             self.send_error(exc_info=(type(error), error, None))
 
     def body(self) -> bytes:
-        """Return the body. Raises 401 or 403 for a token that may not, 413 for a body too large."""
+        """Return the body. Raises 401 or 403 for a token that may not, 413 for one too large, 415 for an encoded one.
+
+        A compressed body is not taken: how large it becomes would be the client's say (RFC 9110 section 15.5.16).
+        """
         if self._refused is not None:
             raise self._refused
         if self._size > self.server.settings.max_body_bytes:
             raise self._too_large()
+        if self.request.headers.get("Content-Encoding", IDENTITY).strip().lower() not in ("", IDENTITY):
+            raise ApiError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "the body must come without a Content-Encoding",
+                {"Accept-Encoding": IDENTITY},
+            )
         return b"".join(self._chunks)
 
     def media_type(self) -> str:
