@@ -59,5 +59,7 @@ async def test_metrics_are_for_prometheus_and_on_the_admin_listener_only() -> No
         assert response.status == 200
         assert response.headers["content-type"].startswith("text/plain; version=")
         assert b"\ntornado_sse_ready 1.0\n" in response.body
+        head = await node.ask("/metrics", method="HEAD", user=None, admin=True)
+        assert (head.status, head.headers["content-type"]) == (200, response.headers["content-type"])
         for target in ("/metrics", "/readyz"):
             assert (await node.ask(target, user=None)).status == 404

@@ -91,6 +91,8 @@ async def test_metrics_of_all_workers() -> None:
     lines = response.body.decode().splitlines()
     assert 'a{worker="0"} 1.0' in lines
     assert 'tornado_sse_worker_up{worker="1"} 0.0' in lines
+    head = await ask(FakeSupervisor(figures(ready=True)), "/metrics", "HEAD")
+    assert (head.status, head.headers["content-type"]) == (200, response.headers["content-type"])
 
 
 @pytest.mark.parametrize(

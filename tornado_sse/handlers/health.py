@@ -35,3 +35,5 @@ class MetricsHandler(BaseHandler):
         """Collect and answer."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(self.server.prometheus))
+
+    head = get

@@ -76,6 +76,8 @@ class MetricsHandler(AdminHandler):
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(exposition(texts, crew.restarts))
 
+    head = get
+
 
 class NotFoundHandler(AdminHandler):
     """Every other path."""
