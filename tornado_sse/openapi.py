@@ -50,6 +50,7 @@ _HEADERS = {
     401: ("WWW-Authenticate", True, "What is wanted or wrong, as RFC 6750 section 3 says"),
     403: ("WWW-Authenticate", False, "Where a scope lacks: `insufficient_scope`, and which (RFC 6750 section 3)"),
     415: ("Accept-Encoding", False, "Where the body is encoded: `identity`, as it should come"),
+    429: ("Retry-After", True, "Seconds until it makes sense to ask again"),
     503: ("Retry-After", True, "Seconds until it makes sense to ask again"),
 }
 

@@ -68,6 +68,7 @@ async def test_a_cap_answers_429(settings: dict[str, Any], message: str) -> None
         response = await node.ask("/sse/connect/s3", EVENT_STREAM)
         assert response.status == 429
         assert response.json() == {"message": message, "status": "TOO_MANY_REQUESTS"}
+        assert response.headers["retry-after"] == "5"
         first_stream.close()
         await until(lambda: len(node.streams) == 1)
         await node.opened("s3")

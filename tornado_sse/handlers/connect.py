@@ -23,12 +23,16 @@ from tornado_sse.sockets import http_date, is_closed, is_encrypted, take_over
 from tornado_sse.stream import Stream
 from tornado_sse.topic import Topic, allows, channel, channel_problem
 
+RETRY_AFTER = 5
+"""Seconds after which who found no room may ask again."""
+
 
 class TooManyStreams(ApiError):
     """429: the user or the address has as many streams as allowed."""
 
     def __init__(self, rejection: Rejection) -> None:
-        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, f"this {rejection} has as many streams as allowed")
+        message = f"this {rejection} has as many streams as allowed"
+        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": str(RETRY_AFTER)})
         self.rejection = rejection
 
 
@@ -36,7 +40,7 @@ class Overloaded(Unavailable):
     """503: this node takes no streams now; event-stream clients are shed softly instead."""
 
     def __init__(self, rejection: Rejection, reason: CloseReason) -> None:
-        super().__init__(f"no new streams now: {reason}", retry_after=5)
+        super().__init__(f"no new streams now: {reason}", retry_after=RETRY_AFTER)
         self.rejection = rejection
         self.reason = reason
 
