@@ -58,7 +58,7 @@ class Demo:
     async def stream(self, session_id: str, last_event_id: str = "") -> AsyncIterator[asyncio.StreamReader]:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(self.base_url.rpartition(":")[2]))
         path = f"/sse/connect/{session_id}?channel=demo&lastEventId={last_event_id}"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
         try:
             yield reader
         finally:
@@ -109,6 +109,26 @@ def test_only_dev_mode_has_it() -> None:
     assert patterns(public_routes(EventServer(Settings(jwt_secret=SECRET)))) == []
     dev = EventServer(Settings(dev=True, jwt_secret=SECRET))
     assert patterns(public_routes(dev)) == patterns(demo_routes(dev)) != []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "localhost.evil.example", "xlocalhost"])
+async def test_a_page_whose_name_was_made_to_lead_here_gets_nothing(demo: Demo, host: str) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    for response in (
+        await demo.post_raw("session", b'{"name": "victim"}', headers),
+        await demo.client.fetch(f"{demo.base_url}/demo", headers=headers, raise_error=False),
+    ):
+        message = "in dev mode only localhost and addresses are answered, no other host"
+        assert (response.code, answer(response)) == (421, {"message": message, "status": "MISDIRECTED_REQUEST"})
+        assert response.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "sse.localhost", "LOCALHOST:1", "[::1]:80"])
+async def test_the_machines_own_names_are_answered(demo: Demo, host: str) -> None:
+    response = await demo.client.fetch(f"{demo.base_url}/demo", headers={"Host": host})
+    assert response.code == 200
 
 
 @pytest.mark.gen_test

@@ -35,7 +35,7 @@ def figures(*, ready: bool) -> Figures:
 
 @asynccontextmanager
 async def serving(supervisor: FakeSupervisor) -> AsyncIterator[int]:
-    listener = Listener(application(cast("Supervisor", supervisor)), "127.0.0.1", 0)
+    listener = Listener(application(cast("Supervisor", supervisor), dev=False), "127.0.0.1", 0)
     listener.start()
     yield listener.port
     await listener.close()

@@ -14,9 +14,10 @@ from tornado.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from tornado_sse.errors import error_body
+from tornado_sse.handlers.origin import is_local
 
 if TYPE_CHECKING:
     from tornado.routing import PathMatches
@@ -24,14 +25,30 @@ if TYPE_CHECKING:
 BAD = HTTPStatus.BAD_REQUEST
 
 
+class MisdirectedHandler(RequestHandler):
+    """Every request for another host, where only this machine may ask."""
+
+    def prepare(self) -> None:
+        """Answer 421."""
+        self.clear_header("Server")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_status(HTTPStatus.MISDIRECTED_REQUEST)
+        message = "in dev mode only localhost and addresses are answered, no other host"
+        self.finish(error_body(HTTPStatus.MISDIRECTED_REQUEST, message))
+
+
 class GuardedApplication(Application):
     """An application that answers malformed requests in the error shape; Tornado's own answer has no body.
 
-    `routes` are Tornado's rules for any host, with groups without a name; `settings` are Tornado's.
+    `routes` are Tornado's rules for any host, with groups without a name; `dev`: whether it answers to localhost and
+    addresses alone; `settings` are Tornado's.
     """
 
-    def __init__(self, routes: Sequence[Any], **settings: Any) -> None:  # noqa: ANN401 - Tornado's signature
+    def __init__(self, routes: Sequence[Any], *, dev: bool = False, **settings: Any) -> None:  # noqa: ANN401 - Tornado's
         super().__init__(list(routes), **settings)
+        self._dev = dev
         self._table = [
             (cast("PathMatches", rule.matcher).regex, rule.target, rule.target_kwargs)
             for rule in self.wildcard_router.rules
@@ -39,6 +56,8 @@ class GuardedApplication(Application):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:  # noqa: ANN401 - Tornado's signature
         """Find the path in one table. Tornado's way, by hosts, costs four times as much, and is left the rest."""
+        if self._dev and not is_local(request.host_name):
+            return self.get_handler_delegate(request, MisdirectedHandler)
         for regex, target, arguments in self._table:
             if match := regex.match(request.path):
                 return self.get_handler_delegate(request, target, arguments, [*map(unquote_to_bytes, match.groups())])

@@ -1,6 +1,7 @@
 """Which pages may ask: CORS (WHATWG Fetch section 3.2), and the Origin check of what browsers send by themselves."""
 
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 
 from tornado.httputil import HTTPHeaders
 
@@ -11,6 +12,18 @@ PREFLIGHT_SECONDS = 600
 def is_same_origin(origin: str, host: str) -> bool:
     """Whether a page of this server asks. The scheme is the proxy's affair, so the host decides."""
     return bool(host) and origin.partition("://")[2] == host.lower()
+
+
+def is_local(host_name: str) -> bool:
+    """Whether a request's host, without its port, is an address or localhost (RFC 6761 section 6.3).
+
+    Any other name may be a foreign page's, whose DNS says by now that it is this machine (DNS rebinding).
+    """
+    try:
+        ip_address(host_name.strip("[]"))
+    except ValueError:
+        return host_name == "localhost" or host_name.endswith(".localhost")
+    return True
 
 
 def is_allowed(headers: HTTPHeaders, allowed: Collection[str]) -> bool:

@@ -55,6 +55,7 @@ def application(server: "Node", routes: list[URLSpec]) -> GuardedApplication:
     """Make an application that answers only these routes. It logs no requests: paths and queries hold credentials."""
     return GuardedApplication(
         routes,
+        dev=server.settings.dev,
         default_handler_class=NotFoundHandler,
         default_handler_args={"server": server},
         log_function=lambda _: None,

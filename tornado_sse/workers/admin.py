@@ -87,12 +87,13 @@ class NotFoundHandler(AdminHandler):
         self.refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
 
 
-def application(supervisor: "Supervisor") -> Application:
+def application(supervisor: "Supervisor", *, dev: bool) -> Application:
     """Make the application."""
     given = {"supervisor": supervisor}
     table = {r"/healthz": HealthHandler, r"/readyz": ReadyHandler, r"/metrics": MetricsHandler}
     return GuardedApplication(
         [*((path, handler, given) for path, handler in table.items()), *console_routes(supervisor.console)],
+        dev=dev,
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
         log_function=lambda _: None,

@@ -107,7 +107,7 @@ class Supervisor:
         try:
             shared = SharedPort(host, port, shared=settings.reuse_port)
             host, port, setting = settings.admin_host, settings.admin_port, "admin_port"
-            return shared, Listener(application(self), host, port)
+            return shared, Listener(application(self, dev=settings.dev), host, port)
         except OSError as error:
             cant_listen(error, host, port, setting)
             return None
