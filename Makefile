@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REAL := tests/brokers tests/integration tests/workers
+REAL := tests/integration tests/workers
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-units test-real forget-coverage chaos rolling ops lint format readme \

@@ -50,6 +50,16 @@ def play(scenario: Callable[[Valkey, TcpProxy], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
+def test_words_that_the_engine_does_not_take_are_not_said_to_be_told() -> None:
+    async def scenario(_: Valkey, gate: TcpProxy) -> None:
+        async with node_at(gate.port) as node:
+            gate.stall()
+            with pytest.raises(Unavailable):
+                await node.broker.tell(b"x")
+
+    play(scenario)
+
+
 def test_connections_that_are_cut_under_load_lose_nothing() -> None:
     async def scenario(server: Valkey, gate: TcpProxy) -> None:
         async with node_at(gate.port, USER, CHANNEL, size=1000) as cut, node_at(server.port) as whole:

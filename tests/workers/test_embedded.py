@@ -142,7 +142,7 @@ async def test_one_that_does_not_want_to_end_is_killed(monkeypatch: pytest.Monke
 
 def test_without_the_program_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_args, **_kwargs: None)
-    with pytest.raises(ConfigProblem, match=r"tornado-sse\[cluster\]"):
+    with pytest.raises(ConfigProblem, match=r"'\.\[cluster\]'"):
         EmbeddedNats(SETTINGS)
 
 
