@@ -50,9 +50,11 @@ async def knock(process: Process, every: float, answers: Counter[int]) -> None:
     bad = token(ttl=3600)[:-4] + "AAAA"
     while True:
         client = await Client.to(process.port)
-        await client.request("/sse/connect/s1", {"Authorization": f"Bearer {bad}"})
-        answers[(await client.response()).status] += 1
-        client.close()
+        try:
+            await client.request("/sse/connect/s1", {"Authorization": f"Bearer {bad}"})
+            answers[(await client.response()).status] += 1
+        finally:
+            client.close()
         await asyncio.sleep(every)
 
 
