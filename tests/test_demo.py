@@ -44,8 +44,9 @@ class Demo:
         return await self.client.fetch(self.base_url + path, raise_error=False, follow_redirects=False)
 
     async def post_raw(self, action: str, body: bytes, headers: dict[str, str]) -> HTTPResponse:
+        as_json = {"Content-Type": "application/json", **headers}
         return await self.client.fetch(
-            f"{self.base_url}/demo/{action}", method="POST", body=body, headers=headers, raise_error=False
+            f"{self.base_url}/demo/{action}", method="POST", body=body, headers=as_json, raise_error=False
         )
 
     async def post(self, action: str, **body: object) -> HTTPResponse:

@@ -43,6 +43,7 @@ PURE = {
     "sessions",
     "stats",
     "topic",
+    "unreadable",
     "workers.backoff",
 }
 """The core: no sockets, no loop, no clock but an injected one. It imports itself, and nothing that acts or waits."""

@@ -14,7 +14,6 @@ from tornado_sse import topic
 from tornado_sse.event import encode
 from tornado_sse.message import Draft
 from tornado_sse.publishing import (
-    MAX_REASON,
     MAX_TTL,
     BadBody,
     BadItem,
@@ -27,6 +26,7 @@ from tornado_sse.publishing import (
     split_lines,
 )
 from tornado_sse.topic import ALL
+from tornado_sse.unreadable import MAX_REASON
 
 LIMITS = Limits(message_bytes=1000, items=3)
 

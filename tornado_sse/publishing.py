@@ -16,9 +16,7 @@ import msgspec
 
 from tornado_sse import event, topic
 from tornado_sse.message import Draft
-
-MAX_REASON = 200
-"""Longest text, in characters, about an item that can't be read: it may quote what was sent."""
+from tornado_sse.unreadable import UNREADABLE, explain
 
 MAX_TTL = 31_536_000.0
 """Longest `ttl` in seconds: a year. History's own bounds come first."""
@@ -73,6 +71,7 @@ class BadBody(ValueError):
 
 
 _item = msgspec.json.Decoder(Item)
+_string = msgspec.json.Decoder(str)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 
@@ -87,8 +86,8 @@ def split_json(body: bytes, most: int) -> tuple[list[bytes], bool]:
         return [bytes(item) for item in msgspec.structs.astuple(_bounded(most).decode(body)) if item is not None], True
     except msgspec.ValidationError:
         raise _too_many(most) from None
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise BadBody(_explain(error)) from error
+    except UNREADABLE as error:
+        raise BadBody(explain(error)) from error
 
 
 @lru_cache(maxsize=1)
@@ -127,8 +126,8 @@ def _try_read(raw: bytes, limits: Limits) -> Draft | BadItem:
     try:
         item = _item.decode(raw)
         return make_draft(item, _text(bytes(item.data)), limits)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        return BadItem(_explain(error))
+    except UNREADABLE as error:
+        return BadItem(explain(error))
     except BadItem as bad:
         return bad
 
@@ -141,7 +140,7 @@ def read_fields(fields: dict[str, object], data: object, limits: Limits) -> Draf
     except BadItem:
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadItem(_explain(error)) from error
+        raise BadItem(explain(error)) from error
 
 
 def make_draft(item: Item, data: str, limits: Limits) -> Draft:
@@ -149,7 +148,7 @@ def make_draft(item: Item, data: str, limits: Limits) -> Draft:
     if item.event is not None and (problem := event.name_problem(item.event)):
         raise BadItem(f"`event` {problem}")
     try:
-        size = len(data if data.isascii() else data.encode()) + LINE_PREFIX * (data.count("\n") + data.count("\r"))
+        size = _size(data, limits.message_bytes)
         topics = topic.from_target(item.to)
     except UnicodeEncodeError:
         raise BadItem("`data` must not contain lone surrogates") from None
@@ -160,15 +159,12 @@ def make_draft(item: Item, data: str, limits: Limits) -> Draft:
     return Draft(topics, data, item.event, item.key, item.ttl, item.idempotency_key)
 
 
+def _size(data: str, most: int) -> int:
+    """Count the bytes that the data takes on the wire; what can't come near `most` is not looked at closely."""
+    if data.isascii() and len(data) * (LINE_PREFIX + 1) <= most:
+        return len(data)
+    return len(data.encode()) + LINE_PREFIX * (data.count("\n") + data.count("\r"))
+
+
 def _text(raw: bytes) -> str:
-    return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "the JSON is nested too deeply"
-    if isinstance(error, UnicodeError):
-        return "the JSON is not valid UTF-8"
-    if str(error) == "Input data was truncated":
-        return "the JSON ends too early, or in half a surrogate pair"
-    return str(error)[:MAX_REASON]
+    return _string.decode(raw) if raw.startswith(b'"') else raw.decode()

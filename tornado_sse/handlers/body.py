@@ -1,11 +1,14 @@
 """Request bodies with a limit of our own: Tornado's answer to one that is too large is no answer that helps."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import msgspec
 
 from tornado_sse.auth import Scope
-from tornado_sse.errors import ApiError
+from tornado_sse.errors import ApiError, BadRequest, UnsupportedMediaType
 from tornado_sse.handlers.base import BaseHandler
+from tornado_sse.unreadable import UNREADABLE, explain
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
@@ -20,6 +23,9 @@ IDENTITY = "identity"
 
 DIGITS = 18
 """A length with more digits is nonsense, which Tornado turns away."""
+
+
+Shape = TypeVar("Shape")
 
 
 class BodyHandler(BaseHandler):
@@ -84,6 +90,16 @@ class BodyHandler(BaseHandler):
                 {"Accept-Encoding": IDENTITY},
             )
         return b"".join(self._chunks)
+
+    def read(self, shape: type[Shape]) -> Shape:
+        """Return the JSON body in the shape wanted. Raises BadRequest, 415 for another type, and what `body` raises."""
+        body = self.body()
+        if self.media_type() != JSON:
+            raise UnsupportedMediaType(JSON)
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except UNREADABLE as error:
+            raise BadRequest(explain(error)) from error
 
     def media_type(self) -> str:
         """Return the body's type without its parameters; a body without one is taken for JSON."""

@@ -1,7 +1,7 @@
 """The console and what it asks for, all of it with an admin's token: docs/console.md."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tornado.routing import URLSpec
@@ -9,9 +9,9 @@ from tornado.web import RequestHandler, stream_request_body
 
 from tornado_sse.auth import Principal, Scope
 from tornado_sse.console.operations import MOST_ROWS, End, Find, Outcome, Refused, Send
-from tornado_sse.errors import ApiError, BadRequest, UnsupportedMediaType
+from tornado_sse.errors import ApiError, BadRequest
 from tornado_sse.handlers.base import BaseHandler
-from tornado_sse.handlers.body import JSON, BodyHandler
+from tornado_sse.handlers.body import BodyHandler
 from tornado_sse.handlers.connect import ConnectHandler
 from tornado_sse.handlers.page import PageHandler
 from tornado_sse.log import logger
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 LIVE = "console"
 """The session that all streams of figures belong to."""
-
-Shape = TypeVar("Shape", End, Send)
 
 
 class LiveHandler(ConnectHandler):
@@ -76,16 +74,6 @@ class ActionHandler(BodyHandler):
         """Note who asks."""
         self.principal = await self.bearer()
         self.principal.require(self.scope)
-
-    def read(self, shape: type[Shape]) -> Shape:
-        """Return the body in the shape wanted. Raises BadRequest, or 415."""
-        body = self.body()
-        if self.media_type() != JSON:
-            raise UnsupportedMediaType(JSON)
-        try:
-            return msgspec.json.decode(body, type=shape)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise BadRequest(str(error)) from error
 
     def note(self, action: str, **what: object) -> None:
         """Log that it is done."""

@@ -1,14 +1,14 @@
 """The demo, in dev mode only: a page that shows a stream, and the few things that its buttons ask for."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from tornado.routing import URLSpec
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Principal
-from tornado_sse.errors import AuthFailure, BadRequest, Forbidden, Unauthorized
+from tornado_sse.errors import AuthFailure, Forbidden, Unauthorized
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.body import BodyHandler
 from tornado_sse.handlers.origin import proves_origin
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 CHANNEL = "demo"
 """What every demo page listens to."""
-
-T = TypeVar("T")
 
 
 class NewSession(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,13 +57,6 @@ class ActionHandler(BodyHandler):
         """Turn away whatever the browser does not vouch for as a page of this server."""
         if not proves_origin(self.request.headers, ()):
             raise Forbidden(AuthFailure.ORIGIN, "only the demo page may ask for this")
-
-    def read(self, shape: type[T]) -> T:
-        """Return the body in the shape wanted. Raises BadRequest."""
-        try:
-            return msgspec.json.decode(self.body(), type=shape)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise BadRequest(str(error)) from error
 
     def owner(self, action: SessionAction) -> Principal:
         """Return whose session it is. Raises Unauthorized."""

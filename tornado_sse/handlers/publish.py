@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from msgspec import structs
 from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
@@ -61,7 +62,7 @@ class PublishHandler(BodyHandler):
         given = self.request.headers.get("traceparent", "") if self.server.settings.tracing else ""
         if not TRACEPARENT.fullmatch(given):
             return drafts
-        return (draft._replace(traceparent=given) if isinstance(draft, Draft) else draft for draft in drafts)
+        return (structs.replace(draft, traceparent=given) if isinstance(draft, Draft) else draft for draft in drafts)
 
     def _split(self, body: bytes) -> tuple[list[bytes], bool]:
         media_type, most = self.media_type(), self.server.limits.items

@@ -8,9 +8,9 @@ from tornado.web import stream_request_body
 
 from tornado_sse.auth import Scope
 from tornado_sse.brokers.base import Refresh
-from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden, UnsupportedMediaType
+from tornado_sse.errors import ApiError, AuthFailure, BadRequest, Forbidden
 from tornado_sse.handlers.base import BaseHandler
-from tornado_sse.handlers.body import JSON, BodyHandler
+from tornado_sse.handlers.body import BodyHandler
 from tornado_sse.handlers.credentials import hold_against
 
 
@@ -22,9 +22,6 @@ class SessionRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"user_i
     ttl: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
-_decoder = msgspec.json.Decoder(SessionRequest)
-
-
 @stream_request_body
 class SessionsHandler(BodyHandler):
     """Mints."""
@@ -33,13 +30,7 @@ class SessionsHandler(BodyHandler):
 
     async def post(self) -> None:
         """Answer with a signed session id."""
-        body = self.body()
-        if self.media_type() != JSON:
-            raise UnsupportedMediaType(JSON)
-        try:
-            wanted = _decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise BadRequest(str(error)) from error
+        wanted = self.read(SessionRequest)
         longest = self.server.settings.session_ttl
         if wanted.ttl is not None and wanted.ttl > longest:
             raise BadRequest(f"`ttl` is {wanted.ttl:g} seconds; at most {longest:g} are allowed")
