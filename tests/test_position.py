@@ -45,10 +45,6 @@ def test_what_is_none_of_ours_is_no_position(text: str) -> None:
     assert parse(text) is None
 
 
-def test_positions_of_one_epoch_are_in_the_order_of_their_sequences() -> None:
-    assert Position("e", 9) < Position("e", 10)
-
-
 @given(st.text())
 def test_no_text_is_an_error(text: str) -> None:
     position = parse(text)

@@ -90,8 +90,8 @@ def test_a_duplicate_reaches_nobody(bench: Bench) -> None:
     first, again = bench.publish(draft(key="k"), draft(key="k"))
     (later,) = bench.publish(draft(key="k"))
     assert isinstance(first, Receipt)
-    assert first == (first.position, 1, False)
-    assert again == later == (first.position, 0, True)
+    assert first == Receipt(first.position, 1, duplicate=False)
+    assert again == later == Receipt(first.position, 0, duplicate=True)
     assert bench.stats.messages_published == {"accepted": 1, "duplicate": 2, "invalid": 0}
 
 

@@ -4,8 +4,8 @@ Everything about the order and the pace of delivery lives here. It knows no sock
 bytes at once (`send`), and that keeps what is left over (`backlog`).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
@@ -42,6 +42,9 @@ class Target(Subscriber, Protocol):
 
 T = TypeVar("T", bound=Target)
 
+Audience = tuple[list[Message], Collection[T]]
+"""Messages that leave in one write, and the streams that get them."""
+
 
 class Fanout(Generic[T]):
     """Delivers messages to the streams of a hub.
@@ -58,7 +61,7 @@ class Fanout(Generic[T]):
         self._schedule = schedule
         self._clock = clock
         self._pending: deque[Message] = deque()
-        self._job: deque[tuple[Batch, Iterator[T]]] = deque()
+        self._writes: Iterator[tuple[Batch, T]] = iter(())
         self._planned: list[Message] = []
         self._planned_at = 0.0
         self._scheduled = False
@@ -104,20 +107,20 @@ class Fanout(Generic[T]):
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
-        audiences: list[tuple[list[Message], list[T]]] = []
+        audiences: list[Audience[T]] = []
         self._planned_at = self._clock()
         runs = 0
         while self._pending and (not self._planned or self._clock() < deadline):
             run = self._take_run()
-            audiences.append((run, list(self._hub.matching(run[0].topics))))
+            audiences.append((run, tuple(self._hub.matching(run[0].topics))))
             runs += 1
             if self._hub.labelling:
                 audiences += self._labelled(run)
             if runs == 1 and self._pending and self._pending[0].topics == run[0].topics:
                 break  # a write is full already
-        self._job.extend(_parts(audiences, runs))
+        self._writes = _writes(_shared(audiences) if runs > 1 and _overlap(audiences) else audiences)
 
-    def _labelled(self, run: list[Message]) -> Iterator[tuple[list[Message], list[T]]]:
+    def _labelled(self, run: list[Message]) -> Iterator[Audience[T]]:
         for channels, streams in self._hub.labels(run[0].topics).items():
             yield [message.labelled(channels) for message in run], streams
 
@@ -132,29 +135,26 @@ class Fanout(Generic[T]):
         return run
 
     def _write_until(self, deadline: float) -> bool:
-        while self._job:
-            batch, streams = self._job[0]
-            if self._write(batch, streams, deadline):
-                self._job.popleft()
-            if self._job and self._clock() >= deadline:
+        """Make the planned writes; return whether all were made before the deadline."""
+        while self._write(deadline):
+            if self._clock() >= deadline:
                 return False
         return True
 
-    def _write(self, batch: Batch, streams: Iterator[T], deadline: float) -> bool:
-        """Write to the next streams; return whether there are no more."""
+    def _write(self, deadline: float) -> bool:
+        """Make the next writes; return whether there may be more."""
         # The hot path: what stands in this loop is paid for every delivery. `send` is fetched before it is called, for
         # the interpreter is quick to read a slot but slow to call one. A backlog takes far longer than the clock.
-        count = len(batch.messages)
-        encoding, payload = Encoding.CHUNKED, batch.payload(Encoding.CHUNKED)
-        size = len(payload)
-        sent_bytes = whole = left = 0
-        is_late = False
-        for stream in islice(streams, STRIDE):
+        current: Batch | None = None
+        encoding, payload = Encoding.CHUNKED, b""
+        size = count = delivered = sent_bytes = writes = 0
+        for batch, stream in islice(self._writes, STRIDE):
+            writes += 1
             if stream.outbox is None:
-                if stream.encoding is not encoding:
-                    encoding = stream.encoding
+                if batch is not current or stream.encoding is not encoding:
+                    current, encoding = batch, stream.encoding
                     payload = batch.payload(encoding)
-                    size = len(payload)
+                    size, count = len(payload), len(batch.messages)
                 send = stream.send
                 try:
                     sent = send(payload)
@@ -164,24 +164,24 @@ class Fanout(Generic[T]):
                     sent_bytes += sent
                     if sent == size:
                         stream.sent += count
-                        whole += 1
+                        delivered += count
                         continue
                     stream.backlog(batch, sent)
             else:
                 stream.backlog(batch, 0)
-            left += 1
-            is_late = self._clock() >= deadline
-            if is_late:
+            if self._clock() >= deadline:
+                writes = STRIDE
                 break
-        self._stats.messages_delivered += count * whole
+        self._stats.messages_delivered += delivered
         self._stats.bytes_sent += sent_bytes
-        return whole + left < STRIDE and not is_late
+        return writes == STRIDE
 
     def _finish(self) -> None:
         now = self._clock()
         self._stats.fanout.observe(now - self._planned_at)
+        for accepted_at, count in Counter([message.accepted_at for message in self._planned]).items():
+            self._stats.delivery.observe(now - accepted_at, count)
         for message in self._planned:
-            self._stats.delivery.observe(now - message.accepted_at)
             if message.traceparent is not None:
                 self.trace(message, self._planned_at, now)
         self.completed = self._planned[-1].sequence
@@ -194,22 +194,21 @@ def _nobody(_message: Message, _began: float, _ended: float) -> None:
     """Tell nobody."""
 
 
-def _parts(audiences: Sequence[tuple[list[Message], list[T]]], runs: int) -> Iterator[tuple[Batch, Iterator[T]]]:
-    """Part what goes to whom into writes: one for each stream, if it can be, and the bytes shared.
-
-    The audiences of one run, of which some are told its channels, have no stream in common.
-    """
-    if runs == 1 or not _overlap([streams for _, streams in audiences]):
-        return ((Batch(run), iter(streams)) for run, streams in audiences)
-    return _shared(audiences)
-
-
-def _overlap(groups: Sequence[Sequence[T]]) -> bool:
+def _overlap(audiences: Sequence[Audience[T]]) -> bool:
+    """Whether any stream is in two audiences. Those of one run never share one."""
+    groups = [streams for _, streams in audiences]
     return len(set(chain.from_iterable(groups))) < sum(map(len, groups))
 
 
-def _shared(audiences: Iterable[tuple[list[Message], list[T]]]) -> Iterator[tuple[Batch, Iterator[T]]]:
-    """Gather the streams that get the very same runs of messages, so that they share the bytes."""
+def _writes(audiences: Iterable[Audience[T]]) -> Iterator[tuple[Batch, T]]:
+    for run, streams in audiences:
+        batch = Batch(run)
+        for stream in streams:
+            yield batch, stream
+
+
+def _shared(audiences: Iterable[Audience[T]]) -> Iterator[Audience[T]]:
+    """Gather the streams that get the very same runs of messages, so that each has one write, and share the bytes."""
     shares: dict[T, list[list[Message]]] = {}
     for run, streams in audiences:
         for stream in streams:
@@ -227,21 +226,18 @@ def _shared(audiences: Iterable[tuple[list[Message], list[T]]]) -> Iterator[tupl
         else:
             group[1].append(stream)
     for runs, streams in groups.values():
-        if len(runs) == 1:
-            yield Batch(runs[0]), iter(streams)
-        else:
-            for batch in _batches(chain.from_iterable(runs)):
-                yield batch, iter(streams)
+        for part in runs if len(runs) == 1 else _parts(chain.from_iterable(runs)):
+            yield part, streams
 
 
-def _batches(messages: Iterable[Message]) -> Iterator[Batch]:
+def _parts(messages: Iterable[Message]) -> Iterator[list[Message]]:
     """Part messages into writes of about `WRITE_SIZE` bytes."""
-    batch: list[Message] = []
+    part: list[Message] = []
     size = 0
     for message in messages:
         if size >= WRITE_SIZE:
-            yield Batch(batch)
-            batch, size = [], 0
-        batch.append(message)
+            yield part
+            part, size = [], 0
+        part.append(message)
         size += len(message.frame.chunk)
-    yield Batch(batch)
+    yield part

@@ -1,14 +1,15 @@
 """Messages: what a publisher hands in, and what a broker hands out."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from tornado_sse.event import Encoding, Frame, LabelledFrame, encode
 from tornado_sse.position import Position
 from tornado_sse.topic import Topic
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A message before the broker gave it a position.
 
     `topics` has at least one; a stream that listens to several gets the message once. `event` None is an unnamed
@@ -56,11 +57,13 @@ class Batch:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
-        self._payloads: list[bytes | None] = [None] * len(Encoding)
+        self._payloads: dict[Encoding, bytes] = {}
 
     def payload(self, encoding: Encoding) -> bytes:
         """Return the bytes to write on a stream of that encoding."""
-        payload = self._payloads[encoding]
+        if len(self.messages) == 1:  # its frame keeps them
+            return self.messages[0].frame.encoded(encoding)
+        payload = self._payloads.get(encoding)
         if payload is None:
             payload = b"".join([message.frame.encoded(encoding) for message in self.messages])
             self._payloads[encoding] = payload

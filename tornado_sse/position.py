@@ -5,12 +5,13 @@ epoch means that history was lost, and positions of the old one say nothing any 
 """
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 _POSITION = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """A point in the order of all messages: `epoch` is 1 to 32 of `0-9a-z`, `sequence` counts from 1; 0 is before."""
 
     epoch: str

@@ -1,7 +1,8 @@
 """The one way in for messages: counts them, holds back when too much waits, and hands them to the broker."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from tornado_sse.brokers.base import Broker
 from tornado_sse.errors import Unavailable
@@ -11,7 +12,7 @@ from tornado_sse.publishing import BadItem, PublishResult
 from tornado_sse.registry import Registry
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What became of a message: its position, how many open streams of this node it concerns, and if it was known."""
 
     position: Position

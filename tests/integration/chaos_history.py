@@ -66,7 +66,7 @@ class Account:
 
     def story(self) -> Iterable[str]:
         """Tell it, a line for each event."""
-        yield f"{self.name} listens to {sorted(self.topics)}, from {self.begin}"
+        yield f"{self.name} listens to {sorted(self.topics, key=str)}, from {self.begin}"
         for event in self.events:
             yield "  " + told(event)
 

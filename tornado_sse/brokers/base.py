@@ -27,12 +27,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
+import msgspec
+
 from tornado_sse.message import Draft, Message
 from tornado_sse.position import Position
 from tornado_sse.topic import Topic
 
 
-class Published(NamedTuple):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """What became of a draft: its position, and whether it had been published before."""
 
     position: Position

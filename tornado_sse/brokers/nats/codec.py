@@ -9,6 +9,8 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from msgspec import structs
+
 from tornado_sse.brokers import commands
 from tornado_sse.brokers.base import Command
 from tornado_sse.message import Draft
@@ -107,7 +109,7 @@ def decode(parcel: Parcel, limits: Limits) -> Draft:
         raise Malformed(str(error)) from error
     if TO in headers and parcel.subject != MANY and [subject_of(one) for one in draft.topics] != [parcel.subject]:
         raise Malformed("subject and topics differ")
-    return draft._replace(traceparent=headers[TRACE]) if TRACE in headers else draft
+    return structs.replace(draft, traceparent=headers[TRACE]) if TRACE in headers else draft
 
 
 def encode_command(command: Command) -> Parcel:
