@@ -8,7 +8,7 @@ from typing import Any
 from client_support import parse_block
 from server_support import Clock
 from tornado_sse.event import Encoding
-from tornado_sse.message import Draft, Message
+from tornado_sse.message import Draft, Message, number
 from tornado_sse.outbox import Bounds, SlowPolicy
 from tornado_sse.position import Position
 from tornado_sse.registry import Registry, Timing
@@ -60,7 +60,7 @@ class Bench:
 
     def message(self, data: str, key: str | None = None) -> Message:
         self.sequence += 1
-        return Message(Draft((ALL,), data, key=key), Position("e", self.sequence), self.clock())
+        return number(Draft((ALL,), data, key=key), Position("e", self.sequence), self.clock())
 
     def publish(self, *texts: str, key: str | None = None) -> None:
         self.registry.fanout.deliver([self.message(text, key) for text in texts])

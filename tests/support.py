@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tornado_sse.event import Encoding, Frame, encode
-from tornado_sse.message import Batch, Draft, Message
+from tornado_sse.message import Batch, Draft, Message, number
 from tornado_sse.outbox import Outbox
 from tornado_sse.position import Position
 from tornado_sse.topic import ALL, Topic
@@ -33,7 +33,7 @@ def make_message(
     accepted_at: float = 1000.0,
 ) -> Message:
     text = f"m{sequence}" if data is None else data
-    return Message(Draft(topics or (ALL,), text, key=key, ttl=ttl), Position("e", sequence), accepted_at)
+    return number(Draft(topics or (ALL,), text, key=key, ttl=ttl), Position("e", sequence), accepted_at)
 
 
 GAP = "stream-gap"

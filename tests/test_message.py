@@ -4,20 +4,20 @@ import pytest
 
 from support import Event, dechunk, make_message, read_events
 from tornado_sse.event import Encoding
-from tornado_sse.message import Batch, Draft, Message
+from tornado_sse.message import Batch, Draft, number
 from tornado_sse.position import Position
 from tornado_sse.topic import ALL
 
 
 def test_a_message_is_encoded_with_its_position() -> None:
-    message = Message(Draft((ALL,), "x", "order", key="k"), Position("e", 7), 100.0)
+    message = number(Draft((ALL,), "x", "order", key="k"), Position("e", 7), 100.0)
     assert read_events(message.frame.body) == [Event("x", "order", "e-7")]
     assert (message.sequence, message.topics, message.key, message.accepted_at) == (7, (ALL,), "k", 100.0)
 
 
 @pytest.mark.parametrize(("ttl", "expires_at"), [(None, None), (0.0, 100.0), (2.5, 102.5)])
 def test_a_ttl_counts_from_the_acceptance(ttl: float | None, expires_at: float | None) -> None:
-    assert Message(Draft((ALL,), "x", ttl=ttl), Position("e", 1), 100.0).expires_at == expires_at
+    assert number(Draft((ALL,), "x", ttl=ttl), Position("e", 1), 100.0).expires_at == expires_at
 
 
 def test_a_batch_joins_its_messages_in_order() -> None:

@@ -10,7 +10,7 @@ import pytest
 from server_support import Clock
 from stream_support import BOUNDS, SMALL, Bench, bench_with, break_socket, drained, ended, received, texts
 from tornado_sse.event import LAST_CHUNK, Encoding, Frame
-from tornado_sse.message import Batch, Draft, Message
+from tornado_sse.message import Batch, Draft, number
 from tornado_sse.notices import CloseReason
 from tornado_sse.outbox import Bounds, SlowPolicy
 from tornado_sse.position import Position
@@ -34,7 +34,7 @@ def test_nothing_leaves_before_the_start_and_then_the_past_comes_first(bench: Be
     bench.publish("in the past", "live")
     assert received(peer) == b""
     assert bench.stats.outbox_bytes > 0
-    past = Message(Draft((ALL,), "in the past"), Position("e", 1), 0)
+    past = number(Draft((ALL,), "in the past"), Position("e", 1), 0)
     stream.start([b":head\n\n", past], 1)
     assert texts(received(peer).decode()) == ["", "in the past", "live"]
     assert (stream.sent, bench.stats.messages_delivered, bench.stats.outbox_bytes) == (2, 2, 0)
@@ -115,7 +115,7 @@ def test_one_socket_does_not_keep_the_others_waiting(bench: Bench) -> None:
         return len(data)
 
     stream.send = send
-    past = Message(Draft((ALL,), "the past"), Position("e", 1), 0)
+    past = number(Draft((ALL,), "the past"), Position("e", 1), 0)
     stream.start([*[b"x" * 65536] * WRITES, past], 1)
     assert len(writes) == WRITES
     stream.writable()

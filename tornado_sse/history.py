@@ -76,6 +76,7 @@ class History:
             self._make_room(oldest)
 
     def _append(self, message: Message, oldest: float) -> None:
+        cost = self._cost(message)
         for topic in message.topics:
             log = self._logs.get(topic)
             if log is None:
@@ -83,9 +84,10 @@ class History:
                 self.bytes += TOPIC_OVERHEAD
             else:
                 self._logs.move_to_end(topic)
-            log.messages.append(message)
-            self.bytes += self._cost(message)
-            if len(log.messages) > self._size or log.messages[0].accepted_at <= oldest:
+            kept = log.messages
+            kept.append(message)
+            self.bytes += cost
+            if len(kept) > self._size or kept[0].accepted_at <= oldest:
                 self._trim(topic, log, oldest)
 
     def replay(self, topics: Iterable[Topic], after: int, upto: int) -> Replay:

@@ -27,27 +27,33 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     traceparent: str | None = None
 
 
-class Message:
+class Message(msgspec.Struct, eq=False, gc=False):
     """A numbered, encoded message. `accepted_at` and `expires_at` (None: by history's age alone) are monotonic."""
 
-    __slots__ = ("accepted_at", "expires_at", "frame", "key", "sequence", "topics", "traceparent")
-
-    def __init__(self, draft: Draft, position: Position, accepted_at: float) -> None:
-        self.sequence = position.sequence
-        self.topics = draft.topics
-        self.key = draft.key
-        self.traceparent = draft.traceparent
-        self.accepted_at = accepted_at
-        self.expires_at = None if draft.ttl is None else accepted_at + draft.ttl
-        self.frame = Frame(encode(draft.data, event=draft.event, position=str(position)))
+    sequence: int
+    topics: tuple[Topic, ...]
+    key: str | None
+    traceparent: str | None
+    accepted_at: float
+    expires_at: float | None
+    frame: Frame
 
     def labelled(self, channels: Sequence[str]) -> "Message":
         """Make its twin for streams that are to be told through which channels it came."""
-        twin = Message.__new__(Message)
-        for name in Message.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.frame = LabelledFrame(self.frame, channels)
-        return twin
+        return msgspec.structs.replace(self, frame=LabelledFrame(self.frame, channels))
+
+
+def number(draft: Draft, position: Position, accepted_at: float) -> Message:
+    """Make a message of a draft, at the position that the broker gave it."""
+    return Message(
+        position.sequence,
+        draft.topics,
+        draft.key,
+        draft.traceparent,
+        accepted_at,
+        None if draft.ttl is None else accepted_at + draft.ttl,
+        Frame(encode(draft.data, event=draft.event, position=str(position))),
+    )
 
 
 class Batch:

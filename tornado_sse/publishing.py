@@ -113,15 +113,16 @@ def read_items(items: list[bytes], limits: Limits) -> Iterator[Draft | BadItem]:
         raise BadBody("there is no message in the body")
     if len(items) > limits.items:
         raise _too_many(limits.items)
-    return (_try_read(item, limits) for item in items)
+    most = limits.message_bytes * SPELLING + REST
+    return (_try_read(item, most, limits) for item in items)
 
 
 def _too_many(most: int) -> BadBody:
     return BadBody(f"too many messages in one request; at most {most} are allowed")
 
 
-def _try_read(raw: bytes, limits: Limits) -> Draft | BadItem:
-    if len(raw) > (most := limits.message_bytes * SPELLING + REST):
+def _try_read(raw: bytes, most: int, limits: Limits) -> Draft | BadItem:
+    if len(raw) > most:
         return BadItem(f"the message takes {len(raw)} bytes of JSON; at most {most} are read")
     try:
         item = _item.decode(raw)

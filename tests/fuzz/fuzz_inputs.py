@@ -18,7 +18,7 @@ from tornado_sse.errors import Unauthorized
 from tornado_sse.event import Encoding
 from tornado_sse.handlers.address import client_address
 from tornado_sse.keys import KeyRing
-from tornado_sse.message import Draft, Message
+from tornado_sse.message import Draft, number
 from tornado_sse.minting import SESSION_TYPE, Minter
 from tornado_sse.position import Position
 from tornado_sse.publishing import BadBody, BadItem, Limits, read_items, split_json, split_lines
@@ -72,9 +72,9 @@ def body(data: bytes) -> None:
     """The body of a publish request, as JSON and as NDJSON."""
     for items in (_split(data), split_lines(data, LIMITS.items)):
         with suppress(BadBody):
-            for number, draft in enumerate(read_items(items, LIMITS)):
+            for sequence, draft in enumerate(read_items(items, LIMITS)):
                 if isinstance(draft, Draft):
-                    _check_draft(draft, number)
+                    _check_draft(draft, sequence)
                 else:
                     assert isinstance(draft, BadItem)
                     str(draft).encode()
@@ -141,6 +141,6 @@ def _split(data: bytes) -> list[bytes]:
         return []
 
 
-def _check_draft(draft: Draft, number: int) -> None:
-    check_frame(Message(draft, Position("e", number), NOW), draft.data)
+def _check_draft(draft: Draft, sequence: int) -> None:
+    check_frame(number(draft, Position("e", sequence), NOW), draft.data)
     assert len(draft.data.encode()) <= LIMITS.message_bytes

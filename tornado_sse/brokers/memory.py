@@ -8,7 +8,7 @@ from tornado_sse.brokers.base import Broker, Command, Health, Past, Published, R
 from tornado_sse.errors import Unavailable
 from tornado_sse.expiring import ExpiringDict
 from tornado_sse.history import History
-from tornado_sse.message import Draft, Message
+from tornado_sse.message import Draft, Message, number
 from tornado_sse.position import Position
 from tornado_sse.topic import Topic
 
@@ -68,7 +68,7 @@ class MemoryBroker(Broker):
                 return Published(first, duplicate=True)
         self._sequence += 1
         position = Position(self.epoch, self._sequence)
-        message = Message(draft, position, now)
+        message = number(draft, position, now)
         messages.append(message)
         if draft.idempotency_key is not None:
             self._seen.set(draft.idempotency_key, position)

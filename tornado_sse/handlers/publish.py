@@ -4,8 +4,8 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
 
+import msgspec
 from msgspec import structs
 from tornado.web import stream_request_body
 
@@ -24,6 +24,25 @@ TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
+class Accepted(msgspec.Struct, gc=False):
+    """A receipt as it is answered."""
+
+    index: int
+    position: str
+    streams: int
+    duplicate: bool
+
+
+class Refused(msgspec.Struct, gc=False):
+    """What is answered for an item that did not go."""
+
+    index: int
+    error: str
+
+
+Row = Accepted | Refused
+
+
 @stream_request_body
 class PublishHandler(BodyHandler):
     """Publishes what a backend hands in."""
@@ -38,14 +57,14 @@ class PublishHandler(BodyHandler):
             drafts = self._traced(read_items(items, self.server.limits))
         except BadBody as bad:
             raise BadRequest(str(bad)) from bad
-        rows: list[dict[str, Any]] = []
+        rows: list[Row] = []
         while part := list(islice(drafts, PART)):
-            for receipt in await self._publish(part, first=not rows):
-                rows.append(_row(len(rows), receipt))
+            receipts = await self._publish(part, first=not rows)
+            rows += [_row(index, receipt) for index, receipt in enumerate(receipts, len(rows))]
             if len(part) == PART:
                 await asyncio.sleep(0)  # a large batch is no reason to keep the streams waiting
-        if not batch and "error" in rows[0]:
-            raise BadRequest(rows[0]["error"])
+        if not batch and isinstance(rows[0], Refused):
+            raise BadRequest(rows[0].error)
         self.write_json({"receipts": rows})
 
     async def _publish(self, part: list[Draft | BadItem], *, first: bool) -> Sequence[Receipt | BadItem]:
@@ -73,12 +92,7 @@ class PublishHandler(BodyHandler):
         raise UnsupportedMediaType(JSON, *NDJSON)
 
 
-def _row(index: int, receipt: Receipt | BadItem) -> dict[str, Any]:
+def _row(index: int, receipt: Receipt | BadItem) -> Row:
     if isinstance(receipt, BadItem):
-        return {"index": index, "error": str(receipt)}
-    return {
-        "index": index,
-        "position": str(receipt.position),
-        "streams": receipt.streams,
-        "duplicate": receipt.duplicate,
-    }
+        return Refused(index, str(receipt))
+    return Accepted(index, str(receipt.position), receipt.streams, receipt.duplicate)

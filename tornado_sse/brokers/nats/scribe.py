@@ -7,7 +7,7 @@ from tornado_sse.brokers.nats import codec
 from tornado_sse.brokers.nats.codec import COMMAND, Malformed, Parcel
 from tornado_sse.brokers.nats.feed import Item
 from tornado_sse.brokers.nats.reader import Stored
-from tornado_sse.message import Message
+from tornado_sse.message import Message, number
 from tornado_sse.position import Position
 from tornado_sse.publishing import Limits
 from tornado_sse.stats import Stats
@@ -27,7 +27,7 @@ class Scribe:
         try:
             if parcel.subject == COMMAND:
                 return codec.decode_command(parcel.payload)
-            return Message(codec.decode(parcel, self._limits), Position(epoch, sequence), self._clock())
+            return number(codec.decode(parcel, self._limits), Position(epoch, sequence), self._clock())
         except Malformed:
             self.count_malformed()
             return None
@@ -46,7 +46,7 @@ class Scribe:
             draft = codec.decode(stored.parcel, self._limits)
         except Malformed:
             return None
-        message = Message(draft, Position(epoch, stored.sequence), now - age)
+        message = number(draft, Position(epoch, stored.sequence), now - age)
         return None if message.expires_at is not None and message.expires_at <= now else message
 
     def count_malformed(self) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from tornado_sse.brokers import commands
 from tornado_sse.brokers.base import Command, Published
 from tornado_sse.event import name_problem
-from tornado_sse.message import Draft, Message
+from tornado_sse.message import Draft, Message, number
 from tornado_sse.position import Position, parse
 from tornado_sse.topic import ALL, Topic, channel, session, user
 
@@ -129,7 +129,7 @@ def open_entry(entry: Entry, epoch: str, accepted_at: float) -> Message | Comman
             raise Malformed(f"`event` {problem}")
         topics = tuple(map(read_topic, body.to))
         draft = Draft(topics, body.data, body.event, body.key, body.ttl, traceparent=body.traceparent)
-        return Message(draft, Position(epoch, entry.sequence), accepted_at)
+        return number(draft, Position(epoch, entry.sequence), accepted_at)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, as are lone surrogates
         raise Malformed(str(error)) from error
 
