@@ -109,7 +109,7 @@ class NatsBackend:
         options: dict[str, Any] | None = None,
     ) -> NatsBroker:
         return NatsBroker(
-            Servers((url,) if isinstance(url, str) else url, options or {}),
+            Servers((url,) if isinstance(url, str) else url, lambda: options or {}),
             wanted or self.layout,
             Scribe(
                 Limits(65536, 1),

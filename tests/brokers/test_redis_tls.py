@@ -2,56 +2,17 @@
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from broker_support import USER, Node
-from server_support import SECRET
+from login_support import Authority, carries_a_message
 from tcp_proxy import tcp_proxy
-from tornado_sse.app import EventServer
-from tornado_sse.config import Settings
 from tornado_sse.errors import Unavailable
 from valkey_support import Valkey, valkey
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Signs certificates; `ca` is its own."""
-
-    folder: Path
-
-    @property
-    def ca(self) -> Path:
-        return self.folder / "ca.pem"
-
-    def found(self) -> "Authority":
-        self.folder.mkdir()
-        self._openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=ca", "ca")
-        return self
-
-    def sign(self, name: str, host: str = "IP:127.0.0.1") -> Path:
-        """Make a certificate; return a file with it and its key."""
-        request = f"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -x509 -days 1"
-        self._openssl(f"{request} -addext subjectAltName={host} -CA ca.pem -CAkey ca.key", name)
-        both = self.folder / f"{name}.both"
-        both.write_text((self.folder / f"{name}.key").read_text() + (self.folder / f"{name}.pem").read_text())
-        return both
-
-    def _openssl(self, command: str, name: str) -> None:
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
-        subprocess.run(["openssl", *command.split(), *files], cwd=self.folder, check=True, capture_output=True)
-
-    def server(self, host: str = "IP:127.0.0.1", *, wants_certificate: bool = False) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.ca)
-        context.load_cert_chain(self.sign("server", host))
-        context.verify_mode = ssl.CERT_REQUIRED if wants_certificate else ssl.CERT_NONE
-        return context
 
 
 @pytest.fixture
@@ -69,18 +30,6 @@ async def running(tls: ssl.SSLContext) -> AsyncIterator[str]:
     """Run a server that is reached by TLS; give its URL."""
     async with valkey() as server, tcp_proxy(server.port, tls) as proxy:
         yield f"rediss://127.0.0.1:{proxy.port}"
-
-
-async def carries_a_message(url: str, **settings: Any) -> None:
-    """Start a node as the settings say, and have a message go through the engine. Raises Unavailable."""
-    node = Node(EventServer(Settings(jwt_secret=SECRET, broker=url, broker_probe=1, **settings)).broker)
-    try:
-        await node.broker.start(node)
-        await node.broker.subscribe([USER])
-        (published,) = await node.publish(USER)
-        await node.until_seen(published)
-    finally:
-        await node.broker.close()
 
 
 def play(tls: ssl.SSLContext, **settings: Any) -> None:

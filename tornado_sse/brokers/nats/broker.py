@@ -7,7 +7,7 @@ it joins the stream, takes its subscriptions, and fetches what was missed, befor
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -38,10 +38,13 @@ SHARED_SUBJECTS = (codec.subject_of(ALL), codec.MANY, codec.COMMAND)
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where NATS is: URLs, and what nats-py's `connect` wants to be let in."""
+    """Where NATS is: URLs, and what nats-py's `connect` wants to be let in, which may raise BrokerProblem.
+
+    It is asked anew for each connection: credentials may be renewed.
+    """
 
     urls: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Callable[[], dict[str, Any]] = dict
 
 
 class NatsBroker(Broker):
@@ -161,10 +164,11 @@ class NatsBroker(Broker):
 
     async def _join(self) -> Session:
         """Begin a session: connect, subscribe, catch up. Raises Unavailable, BrokerProblem."""
+        options = self._servers.options()
         link = Link(self._probe)
         session = Session(link, self._layout, self._feed, self._scribe, name=self._name, hear=self._hear)
         try:
-            await link.connect(self._servers.urls, **self._servers.options)
+            await link.connect(self._servers.urls, **options)
             info = await ensure_stream(link, session.reader, self._layout)
             if layout.epoch_of(info.config) == self.epoch and info.last < self._feed.reached:
                 await self._judge_step_back(session, info)

@@ -63,6 +63,13 @@ class _Transport(TcpTransport):
 
 
 class _Client(Client):
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - nats-py's own
+        """Have TLS where it is wanted: nats-py leaves that to the server, and so to whoever stands between."""
+        server = self._current_server
+        if "tls" in self.options or (server and server.uri.scheme == "tls"):
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         """Read headers as nats-py does, but for looking at each letter of a name: a third of all that it does."""
