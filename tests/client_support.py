@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 """Seconds until a condition that does not come true fails its test."""
 
 

@@ -48,7 +48,7 @@ class Authority:
 
 async def carries_a_message(url: str, **settings: Any) -> None:
     """Start a node as the settings say, and have a message go through the engine. Raises Unavailable."""
-    node = Node(EventServer(Settings(jwt_secret=SECRET, broker=url, broker_probe=1, **settings)).broker)
+    node = Node(EventServer(Settings(jwt_secret=SECRET, broker=url, broker_probe=5, **settings)).broker)
     try:
         await node.broker.start(node)
         await node.broker.subscribe([USER])

@@ -11,18 +11,18 @@ from typing import Protocol
 
 import pytest
 
-from broker_support import HISTORY, NatsBackend, Node
+from broker_support import HISTORY, PATIENCE, NatsBackend, Node
 from nats_support import NatsServer
 from tcp_proxy import TcpProxy, tcp_proxy
 from tornado_sse.brokers.base import Broker
 from tornado_sse.topic import Topic
 from valkey_support import Valkey, make_terms, redis_broker, valkey
 
-PROBE = 0.4
-"""Seconds between two round trips."""
+PROBE = 1.0
+"""Seconds between two round trips, where an outage is to be noticed by them."""
 
-MARGIN = 0.3
-"""Seconds that a busy machine may add to two of them."""
+NOTICED = 3 * PROBE
+"""Seconds in which it must be: two of them, and what a busy machine may add. After a third it would be too late."""
 
 
 class Engine(Protocol):
@@ -124,7 +124,7 @@ class Hub:
         return await self.node(self.engine.near(), *topics)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for what no event tells."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -25,10 +25,10 @@ from tornado_sse.brokers.redis.broker import RedisBroker
 from tornado_sse.brokers.redis.session import Terms
 from tornado_sse.stats import Stats
 
-PROBE = 0.3
-"""Seconds between two probes of the brokers in tests."""
+PROBE = 2.0
+"""Seconds between two probes of the brokers in tests, and in which a step must be done: a busy machine is no outage."""
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that a server may take to come up."""
 
 PASS_TIME = """

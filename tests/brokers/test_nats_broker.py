@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from broker_support import CHANNEL, HISTORY, OTHER, USER, NatsBackend, Node, draft, positions
 from nats_support import NatsServer, free_port, shared_server
-from outage_support import until
+from outage_support import PROBE, until
 from support import sequences
 from tornado_sse import topic
 from tornado_sse.brokers.base import BrokerProblem
@@ -36,7 +36,7 @@ class Bench:
         return self.backend.prefix
 
     async def node(self, *topics: topic.Topic, broker: NatsBroker | None = None) -> Node:
-        node = Node(broker or self.backend.broker_at(shared_server().url, 0.3))
+        node = Node(broker or self.backend.broker_at(shared_server().url, PROBE))
         await node.broker.start(node)
         self.nodes.append(node)
         await node.broker.subscribe(topics)
@@ -136,7 +136,7 @@ def test_a_stream_with_other_settings_is_refused_with_the_difference() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.node()
         other = Layout(bench.prefix, size=HISTORY, ttl=60, max_bytes=10**7, window=1)
-        with pytest.raises(BrokerProblem, match=r"max_age is 300 s, the settings want 60 s; duplicate_window is 0.2 s"):
+        with pytest.raises(BrokerProblem, match=r"max_age is 300 s, the settings want 60 s; duplicate_window is 2 s"):
             await bench.node(broker=bench.backend.broker_at(shared_server().url, wanted=other))
 
     play(scenario)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from nats import connect
 
-from broker_support import HISTORY, OTHER, USER, NatsBackend, Node, draft, positions
+from broker_support import HISTORY, OTHER, PATIENCE, USER, NatsBackend, Node, draft, positions
 from nats_support import NatsServer, nats_cluster
 from outage_support import until
 from support import sequences
@@ -16,7 +16,7 @@ from tornado_sse.errors import Unavailable
 
 pytestmark = pytest.mark.slow
 
-PROBE = 1.0
+PROBE = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def cluster() -> Iterator[list[NatsServer]]:
 async def started(broker: Broker) -> Node:
     """Start a node, once the servers agreed on who leads."""
     node = Node(broker)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await broker.start(node)
@@ -75,8 +75,8 @@ def test_replicas_answer_and_a_dead_leader_loses_nothing(cluster: list[NatsServe
         acknowledged = [number for _ in range(20) for number in await publish(one)]
         dead.start()
         for node in nodes:
-            await until(lambda node=node: node.broker.health().up, 30)  # type: ignore[misc]
-            await until(lambda node=node: set(acknowledged) <= set(node.seen(USER)), 30)  # type: ignore[misc]
+            await until(lambda node=node: node.broker.health().up)  # type: ignore[misc]
+            await until(lambda node=node: set(acknowledged) <= set(node.seen(USER)))  # type: ignore[misc]
             assert node.seen(USER) == sorted(set(node.seen(USER)))
             assert (node.holes, node.renewals) == ([], [])
             await node.broker.close()

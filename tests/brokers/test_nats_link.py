@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from nats.aio.msg import Msg
 
-from nats_support import shared_server
+from nats_support import PATIENCE, shared_server
 from tcp_proxy import tcp_proxy
 from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.link import Link, Sink
@@ -17,7 +17,7 @@ from tornado_sse.errors import Unavailable
 
 def play(scenario: Callable[[Link], Awaitable[None]]) -> None:
     async def run() -> None:
-        link = Link(5)
+        link = Link(PATIENCE)
         await link.connect([shared_server().url])
         try:
             await scenario(link)
@@ -42,7 +42,7 @@ def test_subscriptions_share_one_place_in_the_order_of_arrival() -> None:
             await link.subscribe(subject, sink)
         for number in range(4):
             await link.send(f"{'ab'[number % 2]}.link", b"%d" % number, None)
-        await asyncio.wait_for(all_there.wait(), 5)
+        await asyncio.wait_for(all_there.wait(), PATIENCE)
         assert heard == [("a.link", b"0"), ("b.link", b"1"), ("a.link", b"2"), ("b.link", b"3")]
 
     play(scenario)
@@ -96,12 +96,13 @@ def test_at_its_end_nobody_waits() -> None:
 def test_it_ends_at_once_though_the_peer_takes_nothing() -> None:
     async def run() -> None:
         async with tcp_proxy(shared_server().port) as proxy:
-            link = Link(0.3)
+            link = Link(1.0)
             await link.connect([f"nats://127.0.0.1:{proxy.port}"])
             proxy.stall()
             with pytest.raises(Unavailable, match="in time"):
                 await asyncio.gather(*(link.send_json("a.link", "x" * 500_000, "") for _ in range(40)))
-            async with asyncio.timeout(1):
+            link._deadline = 2 * PATIENCE
+            async with asyncio.timeout(PATIENCE):
                 await link.close()
 
     asyncio.run(run())
@@ -153,7 +154,7 @@ def test_a_question_goes_on_without_who_asked() -> None:
 
 def test_a_stream_that_is_not_there_is_gone() -> None:
     async def run() -> None:
-        link = Link(5.0)
+        link = Link(PATIENCE)
         await link.connect([shared_server().url])
         try:
             with pytest.raises(Unavailable, match="the stream is gone"):

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from broker_support import PATIENCE, USER, Node, rising
+from outage_support import PROBE
 from tcp_proxy import TcpProxy, tcp_proxy
 from tornado_sse.brokers.base import Published
 from tornado_sse.errors import Unavailable
@@ -24,7 +25,7 @@ class Witness(Node):
     """Keeps when what came: positions, in runs between the gaps that it was told of, and the times of these."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(redis_broker(url, make_terms(size=10_000, probe=1.0)))
+        super().__init__(redis_broker(url, make_terms(size=10_000, probe=PROBE)))
         self.runs: list[list[str]] = [[]]
         self.gaps: list[float] = []
         self.last = 0.0

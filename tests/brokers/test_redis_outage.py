@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import valkey_support
 from broker_support import CHANNEL, OTHER, PATIENCE, USER, Node, draft, positions, rising
+from outage_support import PROBE
 from support import sequences
 from tcp_proxy import TcpProxy, tcp_proxy
 from tornado_sse.brokers.base import BrokerProblem
@@ -29,8 +31,10 @@ ACL = "~sse ~sse:* &sse:* " + " ".join(f"+{command}" for command in COMMANDS[1].
 
 
 @asynccontextmanager
-async def node_at(port: int, *topics: Topic, size: int = 20) -> AsyncIterator[Node]:
-    node = Node(redis_broker(f"redis://127.0.0.1:{port}", make_terms(size=size)))
+async def node_at(
+    port: int, *topics: Topic, size: int = 20, probe: float = valkey_support.PROBE
+) -> AsyncIterator[Node]:
+    node = Node(redis_broker(f"redis://127.0.0.1:{port}", make_terms(size=size, probe=probe)))
     await node.broker.start(node)
     try:
         if topics:
@@ -52,7 +56,7 @@ def play(scenario: Callable[[Valkey, TcpProxy], Awaitable[None]]) -> None:
 
 def test_words_that_the_engine_does_not_take_are_not_said_to_be_told() -> None:
     async def scenario(_: Valkey, gate: TcpProxy) -> None:
-        async with node_at(gate.port) as node:
+        async with node_at(gate.port, probe=PROBE) as node:
             gate.stall()
             with pytest.raises(Unavailable):
                 await node.broker.tell(b"x")
@@ -82,7 +86,7 @@ def test_connections_that_are_cut_under_load_lose_nothing() -> None:
 
 def test_what_history_lost_meanwhile_is_told() -> None:
     async def scenario(server: Valkey, gate: TcpProxy) -> None:
-        async with node_at(gate.port, USER, CHANNEL) as cut, node_at(server.port) as whole:
+        async with node_at(gate.port, USER, CHANNEL, probe=PROBE) as cut, node_at(server.port) as whole:
             (first,) = await whole.publish(USER)
             await cut.until_seen(first)
             gate.stall()
@@ -99,7 +103,7 @@ def test_what_history_lost_meanwhile_is_told() -> None:
 
 def test_a_message_past_its_own_time_is_not_filled_in() -> None:
     async def scenario(server: Valkey, gate: TcpProxy) -> None:
-        async with node_at(gate.port, USER) as cut, node_at(server.port) as whole:
+        async with node_at(gate.port, USER, probe=PROBE) as cut, node_at(server.port) as whole:
             gate.stall()
             await cut.until_up(up=False)
             for_now, last = await whole.broker.publish([draft(USER, ttl=0.001), draft(USER, ttl=100)])
@@ -150,7 +154,7 @@ def test_an_engine_that_is_not_there_at_the_start_is_unavailable() -> None:
             await node.broker.start(node)
         await node.broker.close()
         gate.stall()
-        node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+        node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms(probe=PROBE)))
         with pytest.raises(Unavailable):
             await node.broker.start(node)
         await node.broker.close()
@@ -160,7 +164,7 @@ def test_an_engine_that_is_not_there_at_the_start_is_unavailable() -> None:
 
 def test_a_broker_that_did_not_start_may_be_started_again() -> None:
     async def scenario(_server: Valkey, gate: TcpProxy) -> None:
-        node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+        node = Node(redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms(probe=PROBE)))
         gate.stall()
         with pytest.raises(Unavailable):
             await node.broker.start(node)
@@ -203,7 +207,7 @@ def test_a_user_with_a_password_is_let_in() -> None:
 
 def test_what_is_under_way_into_a_black_hole_is_no_success() -> None:
     async def scenario(_server: Valkey, gate: TcpProxy) -> None:
-        async with node_at(gate.port, USER, CHANNEL) as node:
+        async with node_at(gate.port, USER, CHANNEL, probe=PROBE) as node:
             gate.stall()
             attempts = (node.publish(USER), node.broker.subscribe([OTHER]), node.broker.replay([USER], 0))
             for result in await asyncio.gather(*attempts, return_exceptions=True):
@@ -237,7 +241,7 @@ def test_a_subscribe_that_is_cancelled_leaves_no_interest() -> None:
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_an_engine_that_goes_while_it_is_joined_is_left(*, cancelled: bool) -> None:
     async def scenario(server: Valkey, gate: TcpProxy) -> None:
-        node = Node(broker := redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+        node = Node(broker := redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms(probe=PROBE)))
         starting = asyncio.create_task(broker.start(node))
         await turns_until(lambda: broker._runner is not None)
         gate.stall()

@@ -20,7 +20,6 @@ from outage_support import nats as nats_engine
 from outage_support import redis as redis_engine
 from serve_support import served
 from server_support import Served, serving
-from tornado_sse.census import FRESH
 
 BODY = {"Content-Type": "application/json"}
 
@@ -31,8 +30,8 @@ EVERY_ENGINE = pytest.mark.parametrize("make", [pytest.param(one, id=one.__name_
 async def two_nodes(make: EngineFactory) -> AsyncIterator[tuple[Engine, Served, Served]]:
     async with (
         make() as engine,
-        serving(broker=engine.url, broker_probe=0.3) as one,
-        serving(broker=engine.url, broker_probe=0.3) as two,
+        serving(broker=engine.url) as one,
+        serving(broker=engine.url) as two,
     ):
         yield engine, one, two
 
@@ -44,7 +43,7 @@ async def publish(node: Served, to: object, data: object) -> tuple[int, str]:
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_streams_get_what_is_published_on_any_node_and_resume_on_another(make: EngineFactory) -> None:
     async with two_nodes(make) as (_, one, two):
         here = await one.opened()
@@ -63,7 +62,7 @@ async def test_streams_get_what_is_published_on_any_node_and_resume_on_another(m
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_a_disconnect_reaches_the_node_that_has_the_stream(make: EngineFactory) -> None:
     async with two_nodes(make) as (_, one, two):
         client = await one.opened()
@@ -79,7 +78,7 @@ def disconnected(node: Served, session: str) -> bool:
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_a_session_is_ended_from_any_node(make: EngineFactory) -> None:
     async with two_nodes(make) as (_, one, two):
         foreign = await one.opened(user="u2")
@@ -96,7 +95,7 @@ async def test_a_session_is_ended_from_any_node(make: EngineFactory) -> None:
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_a_session_is_lengthened_from_any_node(make: EngineFactory) -> None:
     async with two_nodes(make) as (_, one, two):
         await one.opened(query="?channel=news", ttl=60)
@@ -119,7 +118,7 @@ async def test_a_session_is_lengthened_from_any_node(make: EngineFactory) -> Non
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_a_stranger_learns_nothing_of_a_session_from_any_node(make: EngineFactory) -> None:
     async with two_nodes(make) as (_, one, two):
         client = await one.opened()
@@ -133,7 +132,7 @@ async def test_a_stranger_learns_nothing_of_a_session_from_any_node(make: Engine
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_minting_sending_and_ending_work_from_another_node_than_the_streams(make: EngineFactory) -> None:
     async with two_nodes(make) as (_, one, two):
         headers = BODY | one.bearer(scopes=["sessions"])
@@ -153,7 +152,7 @@ async def test_minting_sending_and_ending_work_from_another_node_than_the_stream
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_outage_is_answered_503_and_streams_stay_and_go_on(make: EngineFactory) -> None:
     async with two_nodes(make) as (engine, one, two):
         client = await one.opened()
@@ -175,7 +174,7 @@ async def test_an_outage_is_answered_503_and_streams_stay_and_go_on(make: Engine
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_lost_history_is_told_to_open_streams_which_go_on(make: EngineFactory) -> None:
     async with two_nodes(make) as (engine, one, two):
         client = await one.opened()
@@ -192,9 +191,9 @@ async def test_lost_history_is_told_to_open_streams_which_go_on(make: EngineFact
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_cap_of_streams_is_for_all_nodes_together_and_a_dead_one_does_not_count(make: EngineFactory) -> None:
-    cap: Any = {"max_streams_per_user": 2, "broker_probe": 0.3}
+    cap: Any = {"max_streams_per_user": 2}
     async with make() as engine, serving(broker=engine.url, **cap) as alive, served(broker=engine.url, **cap) as dying:
         for session in ("s1", "s2"):
             await dying.opened(session)
@@ -203,14 +202,12 @@ async def test_a_cap_of_streams_is_for_all_nodes_together_and_a_dead_one_does_no
         await alive.opened(user="u2")
         dying.send_signal(signal.SIGKILL)
         await dying.exit_code()
-        died = time.monotonic()
         await until(lambda: alive.server.census.elsewhere("u1") == 0)
-        assert time.monotonic() - died < 2 * FRESH
         await alive.opened("s3")
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_cap_that_replaces_ends_the_stream_on_the_node_that_has_it(make: EngineFactory) -> None:
     cap: Any = {"max_streams_per_user": 1, "user_cap_policy": "replace"}
     async with make() as engine, serving(broker=engine.url, **cap) as one, serving(broker=engine.url, **cap) as two:
@@ -223,7 +220,7 @@ async def test_a_cap_that_replaces_ends_the_stream_on_the_node_that_has_it(make:
 
 
 @EVERY_ENGINE
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_counts_are_known_again_after_an_outage(make: EngineFactory) -> None:
     async with two_nodes(make) as (engine, one, two):
         for session in range(5):
@@ -240,7 +237,7 @@ def examples() -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_the_documented_way_to_publish_to_nats() -> None:
     async with nats_engine() as engine, serving(broker=engine.url) as node:
         client = await node.opened(user="ann@example.com")
@@ -252,7 +249,7 @@ async def test_the_documented_way_to_publish_to_nats() -> None:
         assert (event.event, event.json()) == ("order", {"id": 7})
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_the_documented_way_to_publish_to_redis() -> None:
     async with redis_engine() as engine, serving(broker=engine.url) as node:
         client = await node.opened()

@@ -83,7 +83,7 @@ def token_of(settings: Settings) -> str:
     return settings.broker_token.get_secret_value()
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_it_is_there_for_who_has_its_token_and_goes_without_a_trace(temporary: Path) -> None:
     async with private() as server:
         await server.start()
@@ -98,7 +98,7 @@ async def test_it_is_there_for_who_has_its_token_and_goes_without_a_trace(tempor
     assert is_empty(temporary)
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_one_that_dies_comes_back_where_it_was(log: Log) -> None:
     async with private() as server:
         await server.start()
@@ -116,7 +116,7 @@ async def test_one_that_dies_comes_back_where_it_was(log: Log) -> None:
     assert ("private NATS does not start", "nats-server ended with code 4") in events
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_one_that_hangs_at_its_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "PATIENCE", 0.1)
     async with private() as server:
@@ -128,7 +128,7 @@ async def test_one_that_hangs_at_its_start_is_given_up(monkeypatch: pytest.Monke
     assert not alive(pid)
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_one_that_does_not_want_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with private() as server:
         stand_in(server, f"trap '' TERM\n{LISTENS}\nwhile :; do sleep 0.1; done")

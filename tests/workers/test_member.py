@@ -36,7 +36,7 @@ async def member(**others: Any) -> AsyncIterator[Member]:
         await one.ended()
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_it_listens_tells_takes_settings_and_drains(capfd: pytest.CaptureFixture[str]) -> None:
     async with member() as one:
         assert await one.listening()
@@ -57,7 +57,7 @@ async def test_it_listens_tells_takes_settings_and_drains(capfd: pytest.CaptureF
     assert '"event":"stopped","code":0,"worker":3}' in capfd.readouterr().err
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_it_does_what_the_console_asks_for() -> None:
     async with member() as one:
         assert await one.listening()
@@ -68,7 +68,7 @@ async def test_it_does_what_the_console_asks_for() -> None:
         assert refused.status == 400
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_a_signal_drains_it_too() -> None:
     async with member() as one:
         assert await one.listening()
@@ -77,7 +77,7 @@ async def test_a_signal_drains_it_too() -> None:
         one.kill()
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_it_ends_when_nobody_speaks_to_it_any_more() -> None:
     async with member() as one:
         assert await one.listening()
@@ -85,7 +85,7 @@ async def test_it_ends_when_nobody_speaks_to_it_any_more() -> None:
         await one.ended()
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_it_does_not_listen_on_a_port_of_others() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with member(port=taken.getsockname()[1]) as one:
@@ -93,7 +93,7 @@ async def test_it_does_not_listen_on_a_port_of_others() -> None:
             assert await one.ended() == 1
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_without_a_word_it_ends() -> None:
     ours, theirs = socket.socketpair()
     with theirs:

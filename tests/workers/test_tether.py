@@ -37,7 +37,7 @@ async def run(code: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE)
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_it_is_killed_with_the_one_that_started_it() -> None:
     parent = await run(GRANDCHILD)
     assert parent.stdout
@@ -49,7 +49,7 @@ async def test_it_is_killed_with_the_one_that_started_it() -> None:
     await until(lambda: not alive(pid))
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_it_does_not_begin_if_that_one_is_gone_already() -> None:
     said, _ = await (await run(ORPHAN)).communicate()
     assert said == b"the process that started this one is gone\n"

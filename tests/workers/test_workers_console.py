@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from client_support import DEADLINE
 from nats_support import program as nats_program
 from serve_support import Process
 from tornado_sse.console.operations import (
@@ -108,7 +109,7 @@ async def ask(process: Process, path: str, body: Any = None) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_console_of_real_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nats_program()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -122,7 +123,7 @@ async def test_the_console_of_real_workers(tmp_path: Path, monkeypatch: pytest.M
         watching = await process.client(admin=True)
         await watching.request("/api/live", process.bearer("ops", scopes=["admin"]))
         await watching.streaming()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while (figures := (await watching.event()).json())["streams"] != len(clients):
                 pass
         assert (figures["processes"], figures["answering"]) == (2, 2)
