@@ -54,5 +54,8 @@ async def carries_a_message(url: str, **settings: Any) -> None:
         await node.broker.subscribe([USER])
         (published,) = await node.publish(USER)
         await node.until_seen(published)
+        assert (await node.broker.replay([USER], published.position.sequence - 1)).messages
+        await node.broker.tell(b"words")
+        await node.until(lambda: node.heard == [b"words"])
     finally:
         await node.broker.close()

@@ -29,6 +29,7 @@ class Engine(Protocol):
     """An engine of its own for one test. `far` nodes reach it through a proxy that can stall, `near` ones directly."""
 
     url: str
+    far_url: str
     proxy: TcpProxy
     durable: bool
     """Whether it knows, when it is started again, that it lost nothing."""
@@ -56,10 +57,10 @@ class NatsEngine:
         self.proxy = proxy
         self.start, self.kill, self.forget = server.start, server.stop, server.forget
         self._backend = NatsBackend(server.url)
-        self.url = server.url
+        self.url, self.far_url = server.url, f"nats://127.0.0.1:{proxy.port}"
 
     def far(self) -> Broker:
-        return self._backend.broker_at(f"nats://127.0.0.1:{self.proxy.port}", PROBE)
+        return self._backend.broker_at(self.far_url, PROBE)
 
     def near(self) -> Broker:
         return self._backend.broker_at(self.url, PROBE)
@@ -82,11 +83,11 @@ class RedisEngine:
     def __init__(self, server: Valkey, proxy: TcpProxy) -> None:
         self.proxy = proxy
         self.start, self.kill, self.forget = server.start, server.kill, server.forget
-        self.url = server.url
+        self.url, self.far_url = server.url, f"redis://127.0.0.1:{proxy.port}"
         self._terms = make_terms(size=HISTORY, probe=PROBE)
 
     def far(self) -> Broker:
-        return redis_broker(f"redis://127.0.0.1:{self.proxy.port}", self._terms)
+        return redis_broker(self.far_url, self._terms)
 
     def near(self) -> Broker:
         return redis_broker(self.url, self._terms)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from base64 import urlsafe_b64encode
@@ -19,6 +20,8 @@ from tornado_sse.brokers.base import BrokerProblem
 from tornado_sse.brokers.nats.login import servers
 from tornado_sse.config import Settings
 from tornado_sse.errors import Unavailable
+
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
 
 
 def test_several_servers_and_no_way_in_but_the_name() -> None:
@@ -133,6 +136,18 @@ def test_who_shows_the_right_thing_is_let_in_and_nobody_else(tmp_path: Path, way
         for settings in ({}, wrong):
             with pytest.raises(BrokerProblem, match="Authorization Violation"):
                 let_in(url, **settings)
+
+
+def test_the_rights_that_the_documentation_names_are_enough(tmp_path: Path) -> None:
+    sentence = re.search(
+        r"A node needs to\s+publish to (.*?), and to subscribe\s+to (.*?)\.\n", DOCUMENTATION, re.DOTALL
+    )
+    assert sentence
+    publish, subscribe = (re.findall(r"`([^`]+)`", part) for part in sentence.groups())
+    rights = {"publish": publish, "subscribe": subscribe}
+    user = {"user": "sse", "password": "p@ss", "permissions": rights}
+    with running(tmp_path, {"authorization": {"users": [user]}}) as url:
+        let_in(url, broker_user="sse", broker_password="p@ss")
 
 
 def test_credentials_are_read_anew_for_each_connection(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from client_support import until
-from outage_support import ENGINES, Engine, EngineFactory
+from outage_support import ENGINES, PROBE, Engine, EngineFactory
 from outage_support import nats as nats_engine
 from outage_support import redis as redis_engine
 from serve_support import served
@@ -171,6 +171,29 @@ async def test_an_outage_is_answered_503_and_streams_stay_and_go_on(make: Engine
             event = await client.event()
         assert event.data == "after"
         assert one.server.stats.broker_reconnects == 1
+
+
+@EVERY_ENGINE
+@pytest.mark.gen_test
+async def test_a_black_hole_is_answered_503_and_what_was_missed_comes_before_what_is_live(make: EngineFactory) -> None:
+    async with (
+        make() as engine,
+        serving(broker=engine.far_url, broker_probe=PROBE) as far,
+        serving(broker=engine.url) as near,
+    ):
+        client = await far.opened()
+        await publish(near, {"user": "u1"}, "before")
+        assert await client.data() == "before"
+        engine.proxy.stall()
+        assert await publish(far, {"channel": "c"}, "into the hole") == (503, "1")
+        await until(lambda: not far.server.ready)
+        assert (await far.ask("/readyz", admin=True)).status == 503
+        for number in range(3):
+            assert await publish(near, {"user": "u1"}, f"missed {number}") == (200, "")
+        engine.proxy.flow()
+        await until(lambda: far.server.ready)
+        assert await publish(near, {"user": "u1"}, "live") == (200, "")
+        assert [await client.data() for _ in range(4)] == ["missed 0", "missed 1", "missed 2", "live"]
 
 
 @EVERY_ENGINE
