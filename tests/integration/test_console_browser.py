@@ -140,6 +140,7 @@ def test_a_session_is_found_and_disconnected_by_keyboard(console: Console) -> No
         console.page.keyboard.press("Tab")
         console.page.keyboard.press("Enter")
         expect(console.page.locator("#found")).to_have_text("1 match")
+        expect(console.page.get_by_role("searchbox")).to_be_focused()  # the button that was, is gone
         assert 'data: {"reason": "disconnected", "reconnect": false}' in list(first)
         console.server.publish("keyboard-user", "still here")
         assert "data: still here" in second
@@ -198,6 +199,23 @@ def test_light_and_dark(browser: Browser, server: Server) -> None:
         console.page.reload()
         console.button("Theme: light").click()
         assert background(console.page) == "rgb(13, 18, 24)"
+
+
+@pytest.mark.parametrize("width", [360, 820, 1280])
+def test_no_width_makes_the_page_scroll_sideways(console: Console, width: int) -> None:
+    console.page.set_viewport_size({"width": width, "height": 800})
+    with streams(console.server, "a-user-whose-name-is-rather-long@a-domain-that-is-not-short.example.com", "s1"):
+        expect(console.row("a-user-whose-name")).to_be_visible()
+        assert console.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_only_a_search_is_announced(console: Console) -> None:
+    found = console.page.locator("#found")
+    expect(found).to_have_attribute("aria-live", "off")
+    console.search("nobody-is-called-that")
+    expect(found).to_have_text("0 match")
+    expect(found).to_have_attribute("aria-live", "polite")
+    expect(found).to_have_attribute("aria-live", "off")  # from the next refresh on
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -45,8 +45,9 @@ export class Chart {
     for (const y of [0, 0.5, 1]) {
       this.svg.append(svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y * HEIGHT, y2: y * HEIGHT }));
     }
-    this.lines = series.map(({ kind }) => this.svg.appendChild(svg("path", { class: kind })));
-    this.fill = this.svg.insertBefore(svg("path", { class: "fill" }), this.lines[0]);
+    this.fill = this.svg.appendChild(svg("path", { class: "fill" }));
+    this.lines = series.map(({ kind }) => svg("path", { class: kind }));
+    this.svg.append(...this.lines.toReversed()); // the first lies on top
     this.cursor = this.svg.appendChild(svg("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" }));
     [this.top, this.middle, this.tip] = ["scale top", "scale middle", "tip"].map((name) => html("span", name));
     this.tip.hidden = true;

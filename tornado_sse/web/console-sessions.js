@@ -13,7 +13,7 @@ const $ = (id) => document.getElementById(id);
 export class Sessions {
   constructor({ ondisconnect, onrefused }) {
     Object.assign(this, { ondisconnect, onrefused, sort: "age", descending: true, offset: 0, rows: new Map(), asked: 0 });
-    $("search").addEventListener("input", () => this.later(PAUSE, () => this.turn(0)));
+    $("search").addEventListener("input", () => this.later(PAUSE, () => this.search()));
     $("previous").addEventListener("click", () => this.turn(this.offset - ROWS));
     $("next").addEventListener("click", () => this.turn(this.offset + ROWS));
     for (const head of document.querySelectorAll("th[data-column]")) {
@@ -39,6 +39,12 @@ export class Sessions {
     this.turn(0);
   }
 
+  // Told to who can't see it, which the count is not while it only goes up and down by itself.
+  async search() {
+    $("found").ariaLive = "polite";
+    await this.turn(0);
+  }
+
   turn(offset) {
     this.offset = Math.max(0, offset);
     return this.load();
@@ -61,15 +67,20 @@ export class Sessions {
     } catch (problem) {
       if (problem instanceof Refused && problem.status === 401) return this.onrefused(problem);
     }
-    if (this.running && number === this.asked) {
-      this.later(REFRESH, () => (document.hidden ? this.later(REFRESH, () => this.load()) : this.load()));
-    }
+    if (this.running && number === this.asked) this.later(REFRESH, () => this.refresh());
+  }
+
+  refresh() {
+    if (document.hidden) return this.later(REFRESH, () => this.refresh());
+    $("found").ariaLive = "off";
+    this.load();
   }
 
   show({ found, rows }) {
     const last = this.offset + rows.length;
     $("found").textContent = $("search").value.trim() ? `${count(found)} match` : `${count(found)} open`;
-    $("range").textContent = found ? `${count(this.offset + 1)} to ${count(last)} of ${count(found)}` : "";
+    $("pages").hidden = found <= ROWS;
+    $("range").textContent = `${count(this.offset + 1)} to ${count(last)} of ${count(found)}`;
     $("previous").disabled = this.offset === 0;
     $("next").disabled = last >= found || last >= DEEPEST;
     this.fill(rows);

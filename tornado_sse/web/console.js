@@ -12,6 +12,7 @@ const panels = new Panels();
 const sessions = new Sessions({ ondisconnect: askToDisconnect, onrefused: refused });
 let live = null;
 let confirmed = null; // what the dialog's button does
+let opener = null; // the button that opened the dialog
 
 // --- signing in and out ---
 
@@ -91,7 +92,7 @@ function ask({ title, text, button, choice }, action) {
   if (choice) [$("only-session").textContent, $("whole-user").textContent] = choice;
   $("dialog-form").reset();
   $("dialog-problem").textContent = "";
-  confirmed = action;
+  [confirmed, opener] = [action, document.activeElement];
   $("dialog").showModal();
   $("cancel").focus();
 }
@@ -137,6 +138,7 @@ function doing(action, problems) {
 async function confirm() {
   await confirmed();
   $("dialog").close();
+  if (!opener.isConnected) $("search").focus(); // its row is gone
 }
 
 // --- light and dark ---
