@@ -2,6 +2,9 @@
 #
 #   docker build -t tornado-sse .
 #   docker run --read-only --cap-drop ALL -p 8080:8080 -e TORNADO_SSE_JWT_SECRET tornado-sse
+#
+# The base is pinned to a Python and a Debian, and gets their patches with each build. For the same image each time
+# name its digest, too: --build-arg PYTHON=3.13-slim-bookworm@sha256:...
 
 ARG PYTHON=3.13-slim-bookworm
 
@@ -9,13 +12,13 @@ FROM python:${PYTHON} AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY tornado_sse tornado_sse
-RUN python -m venv /opt/tornado-sse \
+RUN python -m venv --without-pip /opt/tornado-sse \
     && pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /opt/tornado-sse/bin/pip install --no-cache-dir "$(ls /wheels/*.whl)[nats,redis]"
+    && pip --python /opt/tornado-sse install --no-cache-dir "$(ls /wheels/*.whl)[nats,redis]"
 
 FROM python:${PYTHON}
 COPY --from=build /opt/tornado-sse /opt/tornado-sse
-# The admin listener has no password: publish 8080 alone, and let only your monitoring into the network of 8081.
+# Metrics and health have no password: publish 8080 alone, and let only your monitoring into the network of 8081.
 ENV PATH=/opt/tornado-sse/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     TORNADO_SSE_HOST=0.0.0.0 \
