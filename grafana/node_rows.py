@@ -1,10 +1,7 @@
 """What goes on inside: back-pressure, resume, the broker, the process."""
 
 from grafana.panels import Panel, Row
-from grafana.queries import CHOSEN, Query, level, metric, quantiles, rate, share
-
-EACH = "instance, worker"
-NAME = "{{instance}} {{worker}}"
+from grafana.queries import CHOSEN, EACH, NAME, Query, level, metric, quantiles, rate, share
 
 PRESSURE = Row(
     "Back-pressure",

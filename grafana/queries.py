@@ -8,6 +8,12 @@ from typing import NamedTuple
 CHOSEN = 'job="$job",instance=~"$instance"'
 """Labels of what is chosen at the top of the dashboard."""
 
+EACH = "instance, worker"
+"""Labels that tell processes apart."""
+
+NAME = "{{instance}} {{worker}}"
+"""How one of them is called."""
+
 
 class Query(NamedTuple):
     """An expression, and how each of its series is called: Grafana puts labels in for `{{label}}`."""

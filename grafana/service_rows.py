@@ -1,7 +1,9 @@
 """What the service is like from outside: its objectives, its traffic, its streams."""
 
 from grafana.panels import Panel, Row
-from grafana.queries import CHOSEN, Query, level, metric, objective, quantiles, rate, share
+from grafana.queries import CHOSEN, EACH, NAME, Query, level, metric, objective, quantiles, rate, share
+
+CANARY_LOST = rate("canary_failures_total", EACH)
 
 SERVICE = Row(
     "Service level",
@@ -69,6 +71,23 @@ SERVICE = Row(
             "cps",
             [Query(rate("auth_failures_total", "reason"), "{{reason}}")],
             stacked=True,
+        ),
+        Panel(
+            "Canary",
+            "How long a message takes that a node sends itself, through its own public listener, by --canary.",
+            "s",
+            quantiles("canary_seconds"),
+            width=12,
+            empty="there is no canary",
+        ),
+        Panel(
+            "Canary's messages that do not come",
+            "Within 5 s, of all that it sent.",
+            "percentunit",
+            [Query(share(CANARY_LOST, f"({CANARY_LOST} + {rate('canary_seconds_count', EACH)})"), NAME)],
+            alert_at=0.5,
+            width=12,
+            empty="there is no canary",
         ),
     ],
 )

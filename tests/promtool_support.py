@@ -53,6 +53,8 @@ RATES: dict[str, float] = {
     "tornado_sse_accept_failures_total": 0,
     "tornado_sse_broker_reconnects_total": 0.01,
     "tornado_sse_loop_lag_seconds_sum": 1,
+    "tornado_sse_canary_seconds_count": 12,
+    "tornado_sse_canary_failures_total": 0.1,
 }
 """What each counter gains in a minute while all is well."""
 

@@ -47,6 +47,8 @@ class Fault:
 CONNECTS = 'tornado_sse_connects_rejected_total{reason="%s"}'
 CLOSED = 'tornado_sse_streams_closed_total{reason="%s"}'
 PUBLISHED = 'tornado_sse_messages_published_total{result="%s"}'
+CANARY = "tornado_sse_canary_%s"
+DELIVERED = "tornado_sse_messages_delivered_total"
 GAPS = 'tornado_sse_gaps_total{reason="%s"}'
 QUICK = 'tornado_sse_delivery_seconds_bucket{le="0.25"}'
 
@@ -63,7 +65,9 @@ FAULTS = [
     Fault("ConnectErrorsSlow", {CONNECTS % "broker": 2}, minutes=360, rest=360),
     Fault("DeliverySlowFast", {QUICK: 400}, later={"DeliverySlowSlow"}),
     Fault("DeliverySlowSlow", {QUICK: 585}, minutes=360, rest=360),
-    Fault("DeliveriesStopped", {"tornado_sse_messages_delivered_total": 0}),
+    Fault("CanaryDied", {CANARY % "failures_total": 12, CANARY % "seconds_count": 2}),
+    Fault("DeliveriesStopped", {DELIVERED: 0, CANARY % "seconds_count": 0}, too={"CanaryDied"}),
+    Fault("DeliveriesStopped", {DELIVERED: 12}),
     Fault("PublishingRefused", {PUBLISHED % "unavailable": 12}),
     Fault("MessagesMalformed", {"tornado_sse_messages_malformed_total": 0.2}),
     Fault("SlowConsumers", {CLOSED % "slow": 2}),

@@ -54,6 +54,7 @@ STYLE: dict[str, Any] = {
     "ytick.color": "#9fa7b3",
     "font.size": 7,
 }
+SETTINGS: dict[str, Any] = {"broker_probe": 0.3, "canary": 0.5, "outbox_age": 3, "outbox_bytes": 4_000_000}
 Data = dict[str, list[Series]]
 
 
@@ -64,7 +65,7 @@ async def observed(folder: Path) -> tuple[float, Data]:
     program = shutil.which("prometheus") or "prometheus"
     try:
         async with (
-            served(broker=broker.url, broker_probe=0.3, outbox_age=1, max_streams=100) as server,
+            served(broker=broker.url, max_streams=100, **SETTINGS) as server,
             load(server),
             prometheus(program, folder, server.admin_port) as asked,
         ):

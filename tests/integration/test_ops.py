@@ -78,7 +78,7 @@ async def test_every_panel_and_every_rule_has_data_and_a_flood_of_bad_tokens_is_
     program: str, tmp_path: Path
 ) -> None:
     async with (
-        served(max_streams=1000) as server,
+        served(max_streams=1000, canary=0.5) as server,
         load(server),
         prometheus(program, tmp_path, server.admin_port) as asked,
     ):
@@ -94,7 +94,7 @@ async def test_every_panel_and_every_rule_has_data_and_a_flood_of_bad_tokens_is_
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=180)
 async def test_they_have_with_several_workers(program: str, tmp_path: Path) -> None:
-    async with crew(max_streams=1000) as server:
+    async with crew(max_streams=1000, canary=0.5) as server:
         await until_ready(server)
         async with load(server), prometheus(program, tmp_path, server.admin_port) as asked:
             assert await asked.missing(panel_queries() | rule_queries()) == set()

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.ops, pytest.mark.slow]
 Fault = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 FAULTS: list[tuple[Fault, set[str]]] = [
-    (ops_faults.broker_killed, {"BrokerDown", "PublishingRefused", "ConnectErrorsFast"}),
+    (ops_faults.broker_killed, {"BrokerDown", "PublishingRefused", "ConnectErrorsFast", "CanaryDied"}),
     (ops_faults.broker_without_its_data, {"HistoryLost"}),
     (ops_faults.clients_stop_reading, {"SlowConsumers"}),
     (ops_faults.descriptors_exhausted, {"Descriptors"}),
@@ -35,6 +35,7 @@ FAULTS: list[tuple[Fault, set[str]]] = [
 ]
 SETTINGS = {"broker_probe": 0.3, "outbox_age": 1, "max_streams": 60, "max_streams_per_user": 0, "history_size": 50}
 NEEDED: dict[Fault, dict[str, object]] = {
+    ops_faults.broker_killed: {"canary": 0.5},
     ops_faults.clients_away_for_too_long: {"history_size": 3},
 }
 
