@@ -9,7 +9,8 @@ import pytest
 
 from client_support import Client, until
 from connection_support import BUFFER, body, get, listening, post
-from server_support import serving
+from server_support import Clock, serving
+from tornado_sse.listener import SLOW
 
 
 @pytest.mark.gen_test
@@ -91,6 +92,39 @@ async def test_who_writes_on_and_on_is_told_of_the_end(caplog: pytest.LogCapture
         assert len(node.hold.errors) == 1
         await node.forgotten()
     assert caplog.records == []
+
+
+@pytest.mark.gen_test
+async def test_who_does_not_read_on_is_cut_before_the_answer_is_whole(clock: Clock) -> None:
+    async with listening(clock) as node:
+        client = await node.client(BUFFER)
+        await client.send(get("/endless"))
+        await until(lambda: node.hold.asked)
+        node.hold.go_on.set()
+        await until(lambda: node.hold.flushed)
+        clock.advance(SLOW - 1)
+        node.listener._cut()
+        await client.read()
+        assert len(node.listener.connections) == 1
+        clock.advance(SLOW + 1)
+        node.listener._cut()
+        await until(lambda: node.hold.answered)
+        await node.forgotten()
+
+
+@pytest.mark.gen_test
+async def test_who_has_read_all_that_there_is_waits_for_us(clock: Clock) -> None:
+    async with listening(clock) as node:
+        client = await node.client(BUFFER)
+        await client.send(get("/piecemeal"))
+        await until(lambda: node.hold.asked)
+        assert node.listener._expected
+        while node.listener._expected:
+            await client.read()
+        clock.advance(SLOW + 1)
+        node.listener._cut()
+        node.hold.go_on.set()
+        await until(lambda: node.hold.answered)
 
 
 @pytest.mark.gen_test

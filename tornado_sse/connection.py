@@ -44,7 +44,7 @@ class Door(Protocol):
     body_bytes: int
 
     def expect(self, connection: "Connection") -> None:
-        """Close the connection if the client keeps us waiting for too long from now on."""
+        """Cut the connection if the client keeps us waiting for too long from now on."""
 
     def forget(self, connection: "Connection") -> None:
         """Wait for the client no longer."""
@@ -157,6 +157,10 @@ class Connection(HTTPConnection):
         self._on_close = None
         return self._socket
 
+    def cut(self) -> None:
+        """Close the connection: the client kept us waiting for too long."""
+        self.close()
+
     def close(self) -> None:
         """Close the connection, whatever still waits. Doing so again does nothing."""
         if self.closed:
@@ -232,9 +236,13 @@ class Connection(HTTPConnection):
             self.close()
             return
         self._output = output[sent:]
-        if self._answered and sent:
-            self._door.expect(self)
-        if bool(self._output) is not self._full:
+        turned = bool(self._output) is not self._full
+        if self._output or self._answered:
+            if sent or turned:
+                self._door.expect(self)
+        else:
+            self._door.forget(self)
+        if turned:
             self._full = not self._full
             self._watch(deaf=self._deaf)
             if not self._full:

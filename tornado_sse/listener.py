@@ -3,15 +3,15 @@
 import errno
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from tornado_sse.connection import Address, Connection
+from tornado_sse.iostream import BoundedStream
 from tornado_sse.log import logger
 from tornado_sse.poller import Poller
 from tornado_sse.stats import Stats
@@ -30,13 +30,13 @@ LOG_EVERY = 1.0
 """Seconds between two log lines of that."""
 
 SLOW = 10.0
-"""Seconds that a client has for the headers of a request, and again for its body."""
+"""Seconds that a client has for the headers of a request, again for its body, and to go on reading an answer."""
 
 CUT_EVERY = 1.0
 """Seconds between two looks for clients that let us wait."""
 
-MAX_HEADER = 262144
-"""Bytes of a request's head; beyond it there is no answer, so it leaves room for thousands of query arguments."""
+MAX_HEADER = 65536
+"""Bytes of a request's head; beyond it there is no answer. Such a one takes some milliseconds to read, in one go."""
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -44,18 +44,6 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 def url_of(host: str, port: int) -> str:
     """Write an address as a URL: one of IPv6 stands in brackets (RFC 3986 section 3.2.2)."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class _Stream(IOStream):
-    """Reads no request out of its buffer once it is closed, as Tornado would: nobody would get the answer.
-
-    What follows a request that closes the connection is none (RFC 9112 section 9.6).
-    """
-
-    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
-        if self.closed():
-            raise StreamClosedError
-        return super().read_until_regex(regex, max_bytes)
 
 
 class Listener:
@@ -81,7 +69,7 @@ class Listener:
         self.body_bytes = body_bytes
         self.poller = Poller()
         self.connections: set[Connection] = set()
-        self._expected: dict[Connection, float] = {}
+        self._expected: dict[Connection | BoundedStream, float] = {}
         self._cutting = Ticker(self._cut, CUT_EVERY)
         self._sockets = list(sockets) or bind_sockets(port, host, backlog=BACKLOG, reuse_port=reuse_port)
         self._http = HTTPServer(
@@ -129,25 +117,26 @@ class Listener:
         self.poller.close()
         await self._http.close_all_connections()
 
-    def expect(self, connection: Connection) -> None:
-        """Close the connection if the client keeps us waiting for too long from now on."""
+    def expect(self, connection: Connection | BoundedStream) -> None:
+        """Cut the connection if the client keeps us waiting for too long from now on."""
         self._expected.pop(connection, None)
         self._expected[connection] = self._clock() + SLOW
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Connection | BoundedStream) -> None:
         """Wait for the client no longer."""
         self._expected.pop(connection, None)
 
     def pass_on(self, connection: socket.socket, address: Address) -> None:
         """Let Tornado serve a connection whose next request is not plain."""
-        self._http.handle_stream(_Stream(connection), address)
+        self._http.handle_stream(BoundedStream(connection, self), address)
 
     def _cut(self) -> None:
         now = self._clock()
         for connection, deadline in list(self._expected.items()):
             if deadline > now:
                 break
-            connection.close()
+            self.forget(connection)
+            connection.cut()
 
     def _resume(self, listening: socket.socket) -> None:
         self._paused.pop(listening, None)

@@ -12,9 +12,12 @@ from tornado.httputil import HTTPHeaders, RequestStartLine
 MOST_DIGITS = 9
 """A length with more digits is for Tornado to refuse."""
 
+MOST_FIELDS = 100
+"""A head with more fields is refused: each costs as much to read as some hundred bytes."""
+
 _HEAD = re.compile(
     rb"(GET|POST|DELETE|OPTIONS) (/[!-~]*) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n){1," + b"%d" % MOST_FIELDS + rb"})\r\n"
 )
 _NOT_PLAIN = frozenset({"Transfer-Encoding", "Expect", "Upgrade", "Http2-Settings"})
 _CONNECTION = {"": True, "keep-alive": True, "close": False}

@@ -1,6 +1,6 @@
 """Attack: thousands of connections that send a request's head or body a byte at a time (slowloris, R.U.D.Y.).
 
-Each would hold a connection for as long as it likes, until nobody else gets one.
+Or that ask, and never read the answer. Each would hold a connection for as long as it likes, until others get none.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from abuse_process import MIB, resident
+from abuse_process import MIB, descriptors, resident
 from abuse_support import sizes
 from client_support import Client
 from serve_support import Process, served
@@ -86,6 +86,40 @@ async def test_slow_heads_and_bodies_are_cut_while_others_connect(size: Size, he
         assert p99 < 1
         held(
             f"{size.sockets} slow requests: cut after {max(cut):.1f} s (bound {size.bound:g}); connects meanwhile: "
+            f"p99 {p99:.3f} s; memory +{memory / MIB:.0f} MiB"
+        )
+
+
+ASKED = b"GET /sse/client.js.map HTTP/1.1\r\nHost: localhost\r\n%b\r\n"
+"""A large answer, asked for in a plain request or in one that Tornado has to read; it can be asked for many times."""
+
+
+async def descriptors_fall_to(process: Process, most: int, seconds: float) -> float:
+    """Wait until the process has no more than so many open, and return for how long."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while descriptors(process) > most:
+            await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+@sizes(short=Size(20, 1.0, 10), long=Size(500, 10.0, 200))
+@pytest.mark.parametrize("fields", [b"", b"X: 1\r\nX: 2\r\n"], ids=["plain", "not plain"])
+@pytest.mark.gen_test(timeout=120)
+async def test_answers_that_nobody_reads_are_cut_while_others_connect(
+    fields: bytes, size: Size, held: Callable[[str], None]
+) -> None:
+    async with served(code=BOUNDED.format(size.bound)) as process:
+        (await process.opened()).close()
+        before, open_before, most = resident(process), descriptors(process), size.bound + ROOM
+        for _ in range(size.sockets):
+            client = await process.client(receive_buffer=4096)
+            await client.send(ASKED % fields * 40)
+        seconds = await connect_seconds(process, size.connects)
+        memory, p99 = resident(process) - before, seconds[int(0.99 * len(seconds))]
+        cut = await descriptors_fall_to(process, open_before, 3 * most)
+        held(
+            f"{size.sockets} that do not read: all cut after {cut:.1f} s (bound {size.bound:g}); connects meanwhile: "
             f"p99 {p99:.3f} s; memory +{memory / MIB:.0f} MiB"
         )
 

@@ -1,11 +1,15 @@
 """Bodies that are too large, too slow or cut: on sockets, for only there one sees what a client sees."""
 
+import gc
 import json
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from client_support import Client, Response
+from client_support import Client, Response, until
 from server_support import Served, serving
 
 LIMIT = 10_000
@@ -20,6 +24,22 @@ async def begin(node: Served, **headers: str) -> Client:
     every = node.bearer() | {"Content-Type": "application/json"}
     await client.request("/sse/publish", every | {k.replace("_", "-"): v for k, v in headers.items()}, method="POST")
     return client
+
+
+MUCH: dict[str, Any] = {"max_body_bytes": 4_000_000}
+PIECE = b" " * 50_000
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Count memory, and have nothing collected that is not let go of."""
+    gc.disable()
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 async def good(node: Served) -> Response:
@@ -133,3 +153,30 @@ async def test_a_body_that_was_here_before_the_handler_is_held_against_the_limit
         for size in (101, 1000, 5000):
             answer = await node.ask("/sse/publish", method="POST", body=b"x" * size)
             assert (answer.status, answer.json()["status"]) == (413, "CONTENT_TOO_LARGE")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.gen_test
+async def test_nothing_is_kept_of_a_body_that_nobody_wants(method: str) -> None:
+    async with serving(**MUCH) as node:
+        client = await node.client()
+        await client.request("/sse/publish", {"Content-Length": str(60 * len(PIECE))}, method=method)
+        with traced():
+            for _ in range(60):
+                await client.send(PIECE)
+            answer = await client.response(to_head=method == "HEAD")
+            assert tracemalloc.get_traced_memory()[1] < 20 * len(PIECE)
+        assert answer.status == (204 if method == "OPTIONS" else 405)
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_kept_of_a_body_whose_sender_left() -> None:
+    async with serving(**MUCH) as node:
+        with traced():
+            client = await begin(node, Content_Length=str(4_000_000))
+            for _ in range(60):
+                await client.send(PIECE)
+            await until(lambda: tracemalloc.get_traced_memory()[0] > 59 * len(PIECE))
+            client.close()
+            await until(lambda: tracemalloc.get_traced_memory()[0] < 20 * len(PIECE))
+        assert not node.server.answering

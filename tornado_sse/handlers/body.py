@@ -68,11 +68,17 @@ class BodyHandler(BaseHandler):
     def data_received(self, chunk: bytes) -> None:
         """Keep what is within the limit, read on beyond it, but not for ever. May come before `prepare`, then whole."""
         self._size += len(chunk)
-        if self._size <= self.server.settings.max_body_bytes and self._refused is None:
+        wanted = self._refused is None and self.request.method == "POST"
+        if wanted and self._size <= self.server.settings.max_body_bytes:
             self._chunks.append(chunk)
         elif self._prepared and self._size > self._most():
             error = self._too_large()
             self.send_error(exc_info=(type(error), error, None))
+
+    def on_connection_close(self) -> None:
+        """Let go of what came, for the error refers to this handler, and both would wait for the garbage collector."""
+        self._chunks = []
+        super().on_connection_close()
 
     def body(self) -> bytes:
         """Return the body. Raises 401 or 403 for a token that may not, 413 for one too large, 415 for an encoded one.

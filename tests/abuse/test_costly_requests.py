@@ -1,0 +1,112 @@
+"""Attack: requests made to cost the server more than who sends them, without any credential.
+
+Bodies in chunks of a byte, heads that grow by a byte, heads of thousands of fields; and bodies that nobody wants.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import pytest
+
+from abuse_process import MIB, resident
+from abuse_support import sizes
+from client_support import Client
+from serve_support import Process, served
+
+HEAD = b"GET /sse/connect/s1 HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = b"POST /sse/publish HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+FIELDS = HEAD + b"".join(b"%x:\r\n" % number for number in range(9000)) + b"\r\n"
+
+
+class Way(NamedTuple):
+    """What is sent at first, and then again and again, every so many seconds."""
+
+    first: bytes
+    then: bytes
+    every: float
+
+
+WAYS = {
+    "chunks of a byte": Way(CHUNKED, b"1\r\na\r\n" * 10_000, 0),
+    "a head that grows by a byte": Way(HEAD + b"X: " + b"a" * 60_000, b"a", 0.01),
+    "a head that grows by a byte in a line of its own": Way(HEAD + b"a\n" * 30_000, b"a", 0.01),
+    "heads of thousands of fields": Way(b"", FIELDS, 0),
+}
+
+
+class Size(NamedTuple):
+    attackers: int
+    seconds: float
+
+
+async def attack(process: Process, way: Way) -> None:
+    """Keep the server busy; whoever is cut comes back."""
+    while True:
+        client = await Client.to(process.port)
+        with suppress(OSError, TimeoutError):
+            try:
+                await client.send(way.first)
+                while True:
+                    await client.send(way.then)
+                    await asyncio.sleep(way.every)
+            finally:
+                client.close()
+
+
+@sizes(short=Size(5, 1), long=Size(100, 20))
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.gen_test(timeout=300)
+async def test_others_are_answered_in_their_turn(name: str, size: Size, held: Callable[[str], None]) -> None:
+    async with served() as process:
+        attackers = [asyncio.create_task(attack(process, WAYS[name])) for _ in range(size.attackers)]
+        began, seconds = time.monotonic(), []
+        while time.monotonic() - began < size.seconds:
+            start = time.monotonic()
+            assert (await process.ask("/healthz")).status == 200
+            seconds.append(time.monotonic() - start)
+            await asyncio.sleep(0.01)
+        for attacker in attackers:
+            attacker.cancel()
+        await asyncio.gather(*attackers, return_exceptions=True)
+        seconds.sort()
+        held(
+            f"{size.attackers} with {name}: {len(seconds)} others answered meanwhile, median "
+            f"{seconds[len(seconds) // 2]:.3f} s, p99 {seconds[int(0.99 * len(seconds))]:.3f} s"
+        )
+
+
+METHODS = ("POST", "GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
+PATHS = ("/sse/publish", "/sse/sessions", "/healthz", "/nothing")
+BODY = 8 * MIB
+KEPT = MIB // 4
+"""What a connection may cost while its body is read."""
+
+
+async def upload(process: Process, method: str, path: str) -> Client:
+    """Send all of a large body but its last byte, as far as the server takes it."""
+    client = await process.client()
+    await client.request(path, {"Content-Length": str(BODY)}, method=method)
+    with suppress(ConnectionError):
+        for _ in range(BODY // KEPT - 1):
+            await client.send(bytes(KEPT))
+        await client.send(bytes(KEPT - 1))
+    return client
+
+
+@sizes(short=1, long=4)
+@pytest.mark.gen_test(timeout=300)
+async def test_bodies_of_strangers_are_not_kept(size: int, held: Callable[[str], None]) -> None:
+    async with served() as process:
+        ways = [(method, path) for method in METHODS for path in PATHS] * size
+        before, memory = resident(process), []
+        for method, path in ways:
+            await upload(process, method, path)
+            memory.append(resident(process) - before)
+        assert max(memory) < len(ways) * KEPT + 4 * MIB
+        for client in process.clients:
+            client.close()
+        assert (await process.ask("/healthz")).status == 200
+        held(f"{len(ways)} bodies of 8 MiB without a credential: memory +{max(memory) / MIB:.1f} MiB at most")
