@@ -29,11 +29,11 @@ BACK_OFF = 0.25
 LOG_EVERY = 1.0
 """Seconds between two log lines of that."""
 
-SLOW = 10.0
+SLOW = 9.0
 """Seconds that a client has for the headers of a request, again for its body, and to go on reading an answer."""
 
 CUT_EVERY = 1.0
-"""Seconds between two looks for clients that let us wait."""
+"""Seconds between two looks for clients that let us wait; so nobody has more than ten."""
 
 MAX_HEADER = 65536
 """Bytes of a request's head; beyond it there is no answer. Such a one takes some milliseconds to read, in one go."""

@@ -70,7 +70,7 @@ async def connect_seconds(process: Process, count: int) -> list[float]:
     return sorted(seconds)
 
 
-@sizes(short=Size(200, 1.0, 20), long=Size(5000, 10.0, 200))
+@sizes(short=Size(200, 1.0, 20), long=Size(5000, 9.0, 200))
 @pytest.mark.gen_test(timeout=120)
 async def test_slow_heads_and_bodies_are_cut_while_others_connect(size: Size, held: Callable[[str], None]) -> None:
     async with served(code=BOUNDED.format(size.bound)) as process:
@@ -103,7 +103,7 @@ async def descriptors_fall_to(process: Process, most: int, seconds: float) -> fl
     return time.monotonic() - began
 
 
-@sizes(short=Size(20, 1.0, 10), long=Size(500, 10.0, 200))
+@sizes(short=Size(20, 1.0, 10), long=Size(500, 9.0, 200))
 @pytest.mark.parametrize("fields", [b"", b"X: 1\r\nX: 2\r\n"], ids=["plain", "not plain"])
 @pytest.mark.gen_test(timeout=120)
 async def test_answers_that_nobody_reads_are_cut_while_others_connect(
