@@ -30,6 +30,7 @@ from foreign_support import (
 SESSION = "the-victims-session"
 CONNECT = f"/sse/connect/{SESSION}"
 SEND = "/sse/send?userId=victim&message=forged"
+JSON = {"Content-Type": "application/json"}
 ITEM = json.dumps({"to": {"user": "victim"}, "data": "forged"})
 DISGUISED = {ITEM[:-1] + ', "ttl": "': '"}'}
 """A message as the field of a form that is sent as plain text."""
@@ -63,6 +64,9 @@ ACTING: Ways = {
     "refresh by form": Attempt(FORM, f"/sse/sessions/{SESSION}/refresh", ("post", "text/plain", {})),
     "demo's session by form": Attempt(FORM, "/demo/session", ("post", "text/plain", {'{"name": "': '"}'})),
     "demo's session by fetch": Attempt(FETCH, "/demo/session", ({"method": "POST", "body": '{"name": "a"}'},)),
+    "demo's session by JSON": Attempt(
+        FETCH, "/demo/session", ({"method": "POST", "body": '{"name": "a"}', "headers": JSON},)
+    ),
     "drain by form": Attempt(FORM, "/api/drain", ("post", "text/plain", {}), admin=True),
     "drain by beacon": Attempt(BEACON, "/api/drain", ("",), admin=True),
 }
@@ -165,7 +169,7 @@ def test_a_page_of_the_server_gets_all_that(victim: Tab, server: Server) -> None
     for way in ("fetch", "EventSource"):
         attempt = READING[way]
         assert victim.page.evaluate(attempt.script, [server.url + attempt.path, *attempt.more])
-    attempt = ACTING["demo's session by fetch"]
+    attempt = ACTING["demo's session by JSON"]
     assert "sessionId" in victim.page.evaluate(attempt.script, [server.url + attempt.path, *attempt.more])
 
 

@@ -19,7 +19,7 @@ from serve_support import Process, served
 
 AT_ONCE = 100
 ROUNDS = 5
-KEEPALIVE = 2.0
+KEEPALIVE = 15.0
 FLAT = 4 * MIB
 """A session is remembered for a minute after its last stream, in some 300 bytes."""
 

@@ -22,8 +22,6 @@ from serve_support import Process, served
 from server_support import SECRET, token
 
 KNOCKERS = 20
-ROOM = 20.0
-"""Milliseconds that a p99 may differ by on a busy machine."""
 
 
 class Size(NamedTuple):
@@ -32,6 +30,8 @@ class Size(NamedTuple):
     seconds: float
     flood: float
     pairs: int
+    room: float
+    """Milliseconds that a p99 may differ by on a busy machine."""
 
 
 async def bench(process: Process, size: Size) -> float:
@@ -72,7 +72,7 @@ async def flood(process: Process, rate: float) -> AsyncIterator[Counter[int]]:
             assert isinstance(outcome, asyncio.CancelledError), outcome
 
 
-@sizes(short=Size(50, 20, 0.5, 100, 1), long=Size(10_000, 1, 10, 500, 3))
+@sizes(short=Size(50, 20, 0.5, 100, 1, 5000), long=Size(10_000, 1, 10, 500, 3, 20))
 @pytest.mark.gen_test(timeout=900)
 async def test_a_flood_of_bad_tokens_delays_the_good_streams_little(size: Size, held: Callable[[str], None]) -> None:
     async with served() as process:
@@ -86,7 +86,7 @@ async def test_a_flood_of_bad_tokens_delays_the_good_streams_little(size: Size, 
             refused += answers.total()
             assert answers.keys() == {401}
         before, during = median(quiet), median(loud)
-        assert during < 2.5 * before + ROOM
+        assert during < 2.5 * before + size.room
         held(
             f"{size.streams} streams, {refused / seconds:.0f} bad tokens a second: p99 {before:.1f} ms, "
             f"then {during:.1f} ms ({during / before:.2f})"
