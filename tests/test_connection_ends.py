@@ -113,6 +113,20 @@ async def test_who_does_not_read_on_is_cut_before_the_answer_is_whole(clock: Clo
 
 
 @pytest.mark.gen_test
+async def test_more_to_read_is_no_more_time(clock: Clock) -> None:
+    async with listening(clock) as node:
+        client = await node.client(BUFFER)
+        await client.send(get("/piecemeal"))
+        await until(lambda: node.hold.asked)
+        clock.advance(SLOW)
+        node.connection.write(b"more")
+        node.listener._cut()
+        await node.forgotten()
+        node.hold.go_on.set()
+        await until(lambda: node.hold.answered)
+
+
+@pytest.mark.gen_test
 async def test_who_has_read_all_that_there_is_waits_for_us(clock: Clock) -> None:
     async with listening(clock) as node:
         client = await node.client(BUFFER)

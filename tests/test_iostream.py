@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from client_support import until
 from connection_support import BODY_BYTES, BUFFER, LARGE, body, get, listening
 from server_support import Clock
-from tornado_sse.iostream import CHUNKS, END_OF_HEAD
+from tornado_sse.iostream import CHUNKS, END_OF_HEAD, BoundedStream
 from tornado_sse.listener import SLOW, Listener
 from tornado_sse.plain import MOST_FIELDS
 
@@ -20,8 +20,8 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def waits(listener: Listener) -> bool:
-    """Whether an answer waits for its client to read on."""
-    return bool(listener._expected)
+    """Whether an answer of Tornado's waits for its client to read on."""
+    return any(isinstance(waiting, BoundedStream) for waiting in listener._expected)
 
 
 @given(st.lists(st.sampled_from([b"a", b":", b"\r", b"\n", b"\r\n"])).map(b"".join))
@@ -53,7 +53,8 @@ async def test_who_does_not_read_an_answer_is_cut(clock: Clock) -> None:
         assert waits(node.listener)
         clock.advance(2)
         node.listener._cut()
-        await node.forgotten()
+        await until(lambda: not node.listener._http._connections)
+        assert not waits(node.listener)
         assert len(await client.read_all()) < LARGE
 
 
