@@ -2,6 +2,7 @@
 
 const FIRST = 2_000;
 const CAP = 30_000;
+const LONGEST = 2 ** 31 - 1; // a timer set for longer ends at once
 
 export class Backoff {
   /** What the server asked for with `retry:`, in milliseconds: no wait is shorter. */
@@ -14,7 +15,7 @@ export class Backoff {
    */
   next(atLeast = 0): number {
     const range = Math.min(CAP, Math.max(this.retry, 1) * 2 ** this.#failures++);
-    return Math.max(this.retry, atLeast) + Math.random() * range;
+    return Math.min(LONGEST, Math.max(this.retry, atLeast) + Math.random() * range);
   }
 
   /** An attempt went well: the next failure is a first one. */

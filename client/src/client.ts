@@ -44,7 +44,7 @@ export class EventSource extends EventStream {
 
 function absolute(url: string): string {
   try {
-    return new URL(url, globalThis.document?.baseURI).href;
+    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
   } catch {
     throw new DOMException(`not an address: ${url}`, "SyntaxError");
   }

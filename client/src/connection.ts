@@ -28,6 +28,8 @@ const TEMPORARY = [408, 425, 429]; // of the statuses below 500
 
 const REFRESH_PAUSE = 5_000;
 
+const PROVEN = 1_000; // a stream that ended sooner was none, whatever the server asked for with `retry:`
+
 interface Closing {
   reason: string;
   reconnect: boolean;
@@ -38,6 +40,7 @@ export class Connection {
   #attempt = new AbortController();
   #watchdog: Watchdog | undefined;
   #wake = (): void => {};
+  #due = Infinity;
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #renewed = 0;
   #refused = false;
@@ -80,6 +83,13 @@ export class Connection {
     if (sure || !this.#watchdog || this.#watchdog.silence > 1.2 * this.keepalive) this.restart();
   }
 
+  /** Look at the clock: another page, whose timers are on time, says that it is seen. `woke`: it saw that time jumped. */
+  remind(woke: boolean): void {
+    if (woke) this.woken(false);
+    else if (Date.now() >= this.#due) this.#wake();
+    else this.#watchdog?.check();
+  }
+
   /** Make one attempt and stay with it to its end; return the milliseconds to wait at least, -1: do not wait. */
   async #try(): Promise<number> {
     const attempt = (this.#attempt = new AbortController());
@@ -104,6 +114,7 @@ export class Connection {
   async #stream(signal: AbortSignal, watchdog: Watchdog): Promise<number> {
     const { endpoint, union } = this;
     const url = union ? endpoint.stream + (await union.query()) : addressOf(endpoint);
+    if (!/^http/.test(url)) return this.#end("no http address");
     const response = await open(endpoint, url, this.position, signal);
     if (response.status !== 200) return this.#refusal(response);
     if (!/^text\/event-stream *(;|$)/i.test(response.headers.get("Content-Type") ?? "")) return this.#end("no event stream");
@@ -114,7 +125,7 @@ export class Connection {
     try {
       return await this.#read(response.body!, signal, watchdog);
     } finally {
-      if (Date.now() - opened > this.#backoff.retry) this.#backoff.reset();
+      if (Date.now() - opened > Math.max(PROVEN, this.#backoff.retry)) this.#backoff.reset();
     }
   }
 
@@ -187,11 +198,15 @@ export class Connection {
 
   async #wait(atLeast: number): Promise<void> {
     this.listener.linked("waiting");
+    if (this.#ended) return; // who was told closed it
+    const wait = this.#backoff.next(atLeast);
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      timer = setTimeout(resolve, this.#backoff.next(atLeast));
+      this.#due = Date.now() + wait;
+      timer = setTimeout(resolve, wait);
     });
     clearTimeout(timer);
+    this.#due = Infinity;
   }
 }

@@ -43,7 +43,9 @@ export async function refresh(endpoint: Endpoint): Promise<void> {
   if (endpoint.token && endpoint.session) await ask(endpoint, endpoint.session.refresh, { method: "POST" });
 }
 
-/** End the session on the server, for all its streams. Rejects if it can't ask. */
+/** End the session on the server, for all its streams. Rejects if it can't ask, or is refused; 404: there is none. */
 export async function disconnect(endpoint: Endpoint): Promise<void> {
-  if (endpoint.session) await ask(endpoint, endpoint.session.disconnect, { method: "DELETE", keepalive: true });
+  if (!endpoint.session) return;
+  const { ok, status } = await ask(endpoint, endpoint.session.disconnect, { method: "DELETE", keepalive: true });
+  if (!ok && status !== 404) throw new Error(`status ${status}`);
 }

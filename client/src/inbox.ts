@@ -34,8 +34,10 @@ export class Inbox {
   /** Take what is new of a batch. False: something between our position and the batch is missing, and nothing was taken. */
   take(batch: Batch): boolean {
     if (!this.#joins(batch)) return false;
-    this.#queue.push(...batch.events.filter((event) => this.#isNew(event)));
-    if (!covers(this.position, batch.to)) {
+    const known = covers(this.position, batch.to);
+    const again = known && batch.from !== this.position;
+    this.#queue.push(...batch.events.filter((event) => this.#isNew(event, again)));
+    if (!known) {
       this.position = batch.to;
       this.#queue.push(batch.to);
     }
@@ -55,8 +57,8 @@ export class Inbox {
     return order === undefined ? covers(position, to) : order < 0;
   }
 
-  #isNew(event: WireEvent): boolean {
-    if (event.type !== "stream-gap") return !event.own || !covers(this.position, event.lastEventId);
+  #isNew(event: WireEvent, again: boolean): boolean {
+    if (event.type !== "stream-gap") return event.own ? !covers(this.position, event.lastEventId) : !again;
     const { to = "" } = readJson<Gap>(event.data);
     if (to === this.#told || covers(this.position, to)) return false;
     this.#told = to;

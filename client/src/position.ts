@@ -16,11 +16,12 @@ export function covers(position: string, id: string): boolean {
 
 /** Where a tab left off, kept over reloads: in sessionStorage, or nowhere if there is none. */
 export class PositionStore {
-  constructor(private readonly key: string) {}
+  /** No key: nothing is kept. */
+  constructor(private readonly key: string | undefined) {}
 
   load(): string {
     try {
-      return sessionStorage.getItem(this.key) ?? "";
+      return (this.key && sessionStorage.getItem(this.key)) || "";
     } catch {
       return ""; // Node, or a page that may store nothing
     }
@@ -28,7 +29,7 @@ export class PositionStore {
 
   save(position: string): void {
     try {
-      sessionStorage.setItem(this.key, position);
+      if (this.key) sessionStorage.setItem(this.key, position);
     } catch {
       // then a reload begins anew
     }

@@ -1,3 +1,5 @@
+"use client";
+
 /** The hook: a stream as long as the component is there. */
 
 import { useEffect, useRef, useState } from "react";
@@ -33,7 +35,7 @@ export function useEventStream(options: ConnectOptions | null): UseEventStream {
   useEffect(() => {
     latest.current = options;
   });
-  const key = options && JSON.stringify(options); // without its functions
+  const key = JSON.stringify([options, !!options?.token, !!options?.refetch]); // of functions, whether they are there
   useEffect(() => {
     setSeen(NONE);
     if (!latest.current) return;

@@ -6,7 +6,7 @@ import { Inbox, report, type Gap } from "./inbox.js";
 import type { WireEvent } from "./parser.js";
 import { PositionStore } from "./position.js";
 import { complete, part, place, Union } from "./scope.js";
-import { canShare, living, Tabs, type Standing } from "./tabs.js";
+import { canShare, living, ROOM, Tabs, type Standing } from "./tabs.js";
 import { watchSleep } from "./wake.js";
 
 /** `waiting`: for the next attempt. `closed` is for good. */
@@ -28,7 +28,17 @@ export interface StreamOptions {
   keepalive?: number | undefined;
 }
 
+type Own = "open" | "error" | "statechange";
 type Handler<E extends Event> = ((this: EventStream, event: E) => unknown) | null;
+type Told<E extends Event> = NonNullable<Handler<E>> | EventListenerObject | null;
+
+/** What listeners get: our own events carry nothing, all others are messages. */
+export interface EventStream {
+  addEventListener(type: Own, listener: Told<Event>, options?: AddEventListenerOptions | boolean): void;
+  addEventListener(type: string, listener: Told<MessageEvent<string>>, options?: AddEventListenerOptions | boolean): void;
+  removeEventListener(type: Own, listener: Told<Event>, options?: EventListenerOptions | boolean): void;
+  removeEventListener(type: string, listener: Told<MessageEvent<string>>, options?: EventListenerOptions | boolean): void;
+}
 
 export class EventStream extends EventTarget implements AsyncIterable<MessageEvent<string>> {
   static readonly CONNECTING = 0;
@@ -47,7 +57,7 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   reason = "";
   #state: State = "connecting";
   #role: Role = "alone";
-  readonly #name: string;
+  readonly #room: string;
   readonly #store: PositionStore;
   readonly #inbox: Inbox;
   readonly #unwatch: () => void;
@@ -61,8 +71,9 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
     private readonly options: StreamOptions = {},
   ) {
     super();
-    this.#name = `sse:${options.name ?? endpoint.stream}`;
-    this.#store = new PositionStore(addressOf({ ...endpoint, stream: this.#name }));
+    const { name = endpoint.stream } = options;
+    this.#room = ROOM + name;
+    this.#store = new PositionStore(endpoint.session && `sse:${addressOf({ ...endpoint, stream: name })}`);
     this.#inbox = new Inbox(this.#store.load(), {
       deliver: (event) => this.#deliver(event),
       refetch: options.refetch,
@@ -102,7 +113,7 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
 
   /**
    * Stop for good. With `disconnect` the session ends on the server too, for all its streams; the promise rejects if
-   * the server can't be asked.
+   * the server can't be asked, or refuses.
    */
   async close({ disconnect: ended = false } = {}): Promise<void> {
     this.#finish("closed", false);
@@ -131,13 +142,14 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   #begin(): void {
     if (!this.options.share || !canShare()) return this.#lead();
     this.#show(this.#state, "follower");
-    this.#tabs = new Tabs(this.#name, this.endpoint.channels, {
+    this.#tabs = new Tabs(this.#room, this.endpoint.channels, {
       lead: (known) => this.#lead(known),
       follow: () => this.#follow(),
       heard: (standing) => this.#heard(standing),
       part: () => this.#part(),
       take: (batch) => this.#take(batch),
       standing: () => this.#standing(),
+      remind: (woke) => this.#connection?.remind(woke),
       rewind: (position) => this.#connection?.restart(position),
       position: () => this.#inbox.position,
       over: (reason) => this.#finish(reason, true),
@@ -149,7 +161,7 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
     const { channels } = this.endpoint;
     const { position } = this.#inbox;
     const all = position ? [...known, ...channels] : known;
-    this.#union = this.#tabs && new Union(() => living(this.#name, channels), all);
+    this.#union = this.#tabs && new Union(() => living(this.#room, channels), all);
     const connection = new Connection(
       this.endpoint,
       { linked: (link) => this.#linked(link), received: (batch) => this.#received(batch) },
@@ -167,7 +179,7 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   #received(batch: Batch): void {
     if (batch.scope && place(batch.scope, this.endpoint.channels) === "out") return this.#part();
     this.#tabs?.pass(batch);
-    this.#take(batch);
+    if (!this.#take(batch)) this.#connection?.restart(this.#inbox.position); // another's past went by ours
   }
 
   /** Take what is ours. A tab that comes for the first time begins now. */
@@ -224,7 +236,8 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   #wake(sure: boolean): void {
     if (this.#state === "closed") return;
     if (!this.#connection && !this.#tabs) this.#begin();
-    else this.#connection?.woken(sure);
+    else if (this.#connection) this.#connection.woken(sure);
+    else this.#tabs?.ask(true);
   }
 
   /** The server ended it: for all tabs. */
@@ -254,7 +267,7 @@ export class EventStream extends EventTarget implements AsyncIterable<MessageEve
   }
 
   #deliver({ type, data, lastEventId }: WireEvent): void {
-    const origin = new URL(this.url, globalThis.location?.href).origin;
+    const { origin } = new URL(this.url);
     const event = new MessageEvent<string>(type, { data, lastEventId, origin });
     this.dispatchEvent(event);
     try {

@@ -6,6 +6,13 @@
 import type { Batch, Link } from "./connection.js";
 import { covers } from "./position.js";
 import { place, type Scope } from "./scope.js";
+import { hasSlept } from "./watchdog.js";
+
+/**
+ * What a room's name begins with. Tabs of a build that says other things than these must not meet: then the number
+ * changes, and until its last tab is closed an older build has a connection of its own.
+ */
+export const ROOM = "sse1:";
 
 const TICK = 400; // three of them unanswered, and the leader is taken to be gone
 const MISSES = 3;
@@ -14,7 +21,7 @@ const GATHER = 50; // for so long others may come who want other channels, too
 
 /** What tabs say to each other. */
 type Word =
-  | { say: "where" } // is a leader there, and where does it stand?
+  | { say: "where"; woke: boolean } // is a leader there, and where does it stand? `woke`: time jumped
   | ({ say: "here" } & Standing)
   | { say: "batch"; batch: Batch }
   | { say: "want"; after: string } // a tab misses what came after this
@@ -41,6 +48,8 @@ export interface Member {
   take(batch: Batch): boolean;
   /** As the leader: where the stream stands. */
   standing(): Standing;
+  /** As the leader: a tab asked, whose clock may be better than ours. `woke`: there time jumped, or it is seen again. */
+  remind(woke: boolean): void;
   /** As the leader: connect anew, and have the server say again what came after this position; undefined: nothing. */
   rewind(position?: string): void;
   /** Where this tab stands itself. */
@@ -65,6 +74,7 @@ export class Tabs {
   readonly #timer: ReturnType<typeof setInterval>;
   #kept: Batch[] = [];
   #misses = 0;
+  #ticked = Date.now();
   #leading = false;
   #left = false;
   #queued = new AbortController();
@@ -89,16 +99,22 @@ export class Tabs {
   /** As the leader: pass on what the server said. */
   pass(batch: Batch): void {
     this.#say({ say: "batch", batch });
-    const { from, scope } = batch;
+    const { from, to, events, scope } = batch;
     const isPartial = scope?.fresh.length && !covers(from, scope.now);
     if (scope?.fresh.length && scope !== this.#kept.at(-1)?.scope) this.#kept = []; // it had fewer channels
-    if (isPartial) return;
+    const isAside = from === to && !events.some(({ own }) => own); // a notice, which is not said again
+    if (isPartial || isAside) return;
     if (this.#kept.push(batch) > KEPT) this.#kept.shift();
   }
 
   /** As the leader: tell how the stream is. */
   tell(): void {
     if (this.#leading) this.#say({ say: "here", ...this.member.standing() });
+  }
+
+  /** Ask the leader how it is. `woke`: it may not know yet that time jumped. */
+  ask(woke = false): void {
+    this.#say({ say: "where", woke });
   }
 
   /** As the leader: tell that the stream is over for good. */
@@ -126,7 +142,7 @@ export class Tabs {
   #live(): Promise<void> | undefined {
     if (this.#left) return undefined;
     this.#queue();
-    this.#say({ say: "where" });
+    this.ask();
     return new Promise((resolve) => {
       this.#leave = resolve;
     });
@@ -158,15 +174,17 @@ export class Tabs {
     this.#leading = false;
     this.member.follow();
     this.#queue();
-    this.#say({ say: "where" });
+    this.ask();
   }
 
   #tick(): void {
+    const slept = hasSlept(this.#ticked);
+    this.#ticked = Date.now();
     if (this.#leading) return;
     if (this.#misses >= MISSES) {
       this.#misses = 0;
       this.#queue(true);
-    } else if (this.#misses++ > 0) this.#say({ say: "where" });
+    } else if (this.#misses++ > 0 || slept) this.ask(slept);
   }
 
   #hear(word: Word): void {
@@ -176,7 +194,10 @@ export class Tabs {
     else if (!this.#leading) return;
     else if (word.say === "want") this.#serve(word.after);
     else if (word.say === "need") this.#widen();
-    else this.tell();
+    else if (word.say === "where") {
+      this.member.remind(word.woke);
+      this.tell();
+    }
   }
 
   /** Whether the leader's stream serves us. If it never will, go; if it could, say so. */

@@ -3,9 +3,9 @@
 const TICK = 1_000;
 const SLEPT = 5_000;
 
-/** Whether nobody sees this page: then the browser delays its timers. */
-export function isHidden(): boolean {
-  return globalThis.document?.visibilityState === "hidden";
+/** Whether time jumped since then, in a page that is seen: of others the browser delays the timers. */
+export function hasSlept(ticked: number): boolean {
+  return Date.now() - ticked > SLEPT && globalThis.document?.visibilityState !== "hidden";
 }
 
 export class Watchdog {
@@ -18,7 +18,7 @@ export class Watchdog {
     readonly limit: number,
     private readonly bark: () => void,
   ) {
-    this.#timer = setInterval(() => this.#tick(), TICK);
+    this.#timer = setInterval(() => this.check(), TICK);
   }
 
   /** Something came. */
@@ -35,8 +35,10 @@ export class Watchdog {
     clearInterval(this.#timer);
   }
 
-  #tick(): void {
-    const slept = Date.now() - this.#ticked > SLEPT && !isHidden();
+  /** Look at the clock; it may have been set back, too. */
+  check(): void {
+    if (this.silence < 0) this.touch();
+    const slept = hasSlept(this.#ticked);
     this.#ticked = Date.now();
     if (slept || this.silence > this.limit) this.bark();
   }

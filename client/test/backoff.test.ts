@@ -35,6 +35,14 @@ it("backs off from a server that asks for no wait", () => {
   expect(waits(1, 0, 4)).toEqual([1, 2, 4, 8]);
 });
 
+it("never asks for more than a timer can be set for: that would end at once", () => {
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  const backoff = new Backoff();
+  for (const asked of [2 ** 31, 1e300, Infinity]) expect(backoff.next(asked)).toBe(2 ** 31 - 1);
+  backoff.retry = Infinity;
+  expect(backoff.next()).toBe(2 ** 31 - 1);
+});
+
 it("reads Retry-After", () => {
   vi.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
   const read = (value?: string) => retryAfter(new Headers(value === undefined ? {} : { "Retry-After": value }));

@@ -97,6 +97,14 @@ it("tells a gap once, however often the server says it, and only to whom it conc
   expect(got).toHaveLength(3);
 });
 
+it("tells a notice, which has no position, once if it is said again with what it came with", () => {
+  const notice: WireEvent = { ...event("e-6"), type: "stream-expiring", data: "{}", own: false };
+  const box = inbox("e-5");
+  for (let turn = 0; turn < 2; turn++) box.take(batch("e-5", "e-6", "e-6", notice));
+  box.take(batch("e-6", "e-6", { ...notice, data: "2" }));
+  expect(got).toEqual(["e-6", "stream-expiring {}", "stream-expiring 2"]);
+});
+
 it("keeps events of other servers, whose ids are no positions", () => {
   const box = inbox();
   box.take(batch("", "1", "1"));

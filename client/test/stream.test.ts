@@ -70,13 +70,26 @@ describe("a request", () => {
   });
 });
 
+describe("a position", () => {
+  it.each([
+    ["whose store throws", { getItem: () => { throw new Error("no"); }, setItem: () => { throw new Error("full"); } }],
+    ["that has no store", null],
+  ])("%s is kept for the page's life only", async (_, store) => {
+    vi.stubGlobal("sessionStorage", store);
+    const stream = await start();
+    await (await server.last.open("id: e-1\n\nid: e-2\ndata: x\n\n")).end();
+    await pass(2_000);
+    expect([stream.position, server.last.headers.get("Last-Event-ID")]).toEqual(["e-2", "e-2"]);
+  });
+});
+
 describe("events", () => {
   it("come to listeners by name, to onmessage, to onEvent and to an iteration", async () => {
     const seen: string[] = [];
     const stream = await start({ onEvent: (event) => seen.push(`any ${event.type}`) });
     stream.onopen = () => seen.push("open");
     stream.onmessage = ({ data, lastEventId, origin }) => seen.push([data, lastEventId, origin].join());
-    stream.addEventListener("order", (event) => seen.push(`order ${(event as MessageEvent).data}`));
+    stream.addEventListener("order", (event) => seen.push(`order ${event.data}`));
     const iterated: string[] = [];
     const all = (async () => {
       for await (const { type } of stream) iterated.push(type);
@@ -196,6 +209,37 @@ describe("it comes back", () => {
     expect([server.asked.length, server.asked[0]!.aborted]).toEqual([2, true]);
   });
 
+  it("from silence, though the clock was set back meanwhile", async () => {
+    await start({ keepalive: 4_000 });
+    await server.last.open();
+    await pass(5_000);
+    vi.setSystemTime(Date.now() - 3_600_000);
+    await pass(12_000);
+    expect(server.asked).toHaveLength(2);
+  });
+
+  it("with growing waits to a server that ends each stream at once and asks for no wait", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    await start();
+    for (let turn = 0; turn < 10; turn++) {
+      const stream = await server.last.open("retry: 0\ndata: x\n\n");
+      await pass(5);
+      await stream.end();
+      await pass(2 ** turn);
+    }
+    expect(server.asked).toHaveLength(11);
+    await (await server.last.open()).end();
+    await pass(1_000);
+    expect(server.asked).toHaveLength(11);
+  });
+
+  it("after weeks, not at once, if a server asks for that", async () => {
+    const stream = await start();
+    await (await server.last.open("retry: 99999999999999999999\n\n")).end();
+    await pass(3_600_000);
+    expect([server.asked.length, stream.state]).toEqual([1, "waiting"]);
+  });
+
   it("within a second of a sleep that only the clock shows", async () => {
     await start();
     await server.last.open();
@@ -271,6 +315,30 @@ describe("it stops", () => {
     expect(server.asked).toHaveLength(3);
   });
 
+  it("when its loss leads to that, and leaves no timer behind", async () => {
+    const stream = await start();
+    stream.onerror = () => void stream.close();
+    await (await server.last.open()).end();
+    expect([stream.state, vi.getTimerCount()]).toEqual(["closed", 0]);
+  });
+
+  it("and sends no token that comes later", async () => {
+    let tell = (_: string): void => {};
+    const stream = await start({ token: () => new Promise<string>((resolve) => (tell = resolve)) });
+    await stream.close();
+    tell("late");
+    await settle();
+    expect(server.asked).toEqual([]);
+  });
+
+  it.each([[200, true], [404, true], [401, false], [503, false]])("and says how the session's end went: %d", async (status, done) => {
+    const closed = (await start()).close({ disconnect: true });
+    const ended = closed.then(() => true, () => false);
+    await settle();
+    await server.last.refuse(status);
+    expect(await ended).toBe(done);
+  });
+
   it("and ends the session too, if asked", async () => {
     const stream = await start({ token: () => "t" });
     const closed = stream.close({ disconnect: true });
@@ -331,6 +399,32 @@ describe("in place of EventSource", () => {
     expect([EventSource.CONNECTING, EventSource.OPEN, EventSource.CLOSED]).toEqual([0, 1, 2]);
     expect([source.url, source.withCredentials, server.last.init.credentials]).toEqual(["http://sse.test/stream", true, "include"]);
     expect(source).toBeInstanceOf(EventTarget);
+  });
+
+  it("begins anew after a reload, as that does", async () => {
+    const store = { getItem: vi.fn(() => "7"), setItem: vi.fn() };
+    vi.stubGlobal("sessionStorage", store);
+    streams.push(new EventSource("http://sse.test/stream"));
+    await settle();
+    await server.last.open("id: 8\ndata: x\n\n");
+    expect(server.last.headers.has("Last-Event-ID")).toBe(false);
+    expect([store.getItem.mock.calls, store.setItem.mock.calls]).toEqual([[], []]);
+  });
+
+  it.each(["mailto:a@b.test", "javascript:1", "ftp://b.test/", "about:blank"])("is closed by what is no http: %s", async (url) => {
+    const source = new EventSource(url);
+    streams.push(source);
+    const errors = vi.fn();
+    source.onerror = errors;
+    await settle();
+    expect([source.readyState, errors.mock.calls.length, server.asked.length]).toEqual([2, 1, 0]);
+  });
+
+  it("takes an address from where a worker is", async () => {
+    vi.stubGlobal("location", new URL("http://worker.test/a/b.js"));
+    const source = new EventSource("c");
+    streams.push(source);
+    expect(source.url).toBe("http://worker.test/a/c");
   });
 
   it("refuses what is no address", () => {

@@ -7,9 +7,11 @@ import { closeTabs, openTab, startBrowser, type OpenTab } from "./fake-browser.j
 
 let server: FakeServer;
 let tabs: OpenTab[];
+let timely: typeof setInterval;
 
 beforeEach(() => {
   startBrowser();
+  timely = globalThis.setInterval;
   server = new FakeServer();
   tabs = [];
 });
@@ -96,6 +98,99 @@ it("have the server say again what the leader does not remember, and nobody gets
   expect([server.asked.length, server.last.headers.get("Last-Event-ID")]).toEqual([2, "e-1"]);
   await server.last.open("id: e-1\n\n" + event("e-3") + event("e-5") + event("e-6"));
   expect(got()).toEqual([["e-5", "e-6"], ["e-3", "e-5", "e-6"]]);
+});
+
+it("do not fall behind when another's past of an older epoch goes by, with news at its end", async () => {
+  await open(1);
+  await server.last.open(opened("e-8") + event("e-9"));
+  tabs.push(await openTab([], "d-5"));
+  expect(server.last.headers.get("Last-Event-ID")).toBe("d-5");
+  const gap = 'event: stream-gap\ndata: {"from": "d-5", "to": "e-0", "reason": "epoch"}\nid: e-0\n\n';
+  const past = opened("e-10").replace("id: e-10", "id: d-5") + gap + event("e-9") + event("e-10");
+  await server.last.open(past);
+  expect(server.last.headers.get("Last-Event-ID")).toBe("e-9");
+  await server.last.open(opened("e-10").replace("id: e-10", "id: e-9") + event("e-10") + event("e-11"));
+  expect(got()).toEqual([["e-9", "e-10", "e-11"], ["stream-gap", "e-9", "e-10", "e-11"]]);
+});
+
+it("with pasts of several epochs come to rest, and each gets what is its own", async () => {
+  await open(1);
+  await server.last.open(opened("e-8") + event("e-9"));
+  for (const past of ["d-5", "c-7", "e-3"]) tabs.push(await openTab([], past));
+  for (let answered = 1; answered < server.asked.length; ) {
+    answered = server.asked.length;
+    const from = server.last.headers.get("Last-Event-ID")!;
+    const [epoch, sequence] = from.split("-");
+    const gap = `event: stream-gap\ndata: {"from": "${from}", "to": "e-0", "reason": "epoch"}\nid: e-0\n\n`;
+    const first = epoch === "e" ? Number(sequence) : 0;
+    const rest = [4, 9].filter((number) => number > first).map((number) => event(`e-${number}`));
+    await server.last.open(opened("e-9").replace("id: e-9", `id: ${from}`) + (first ? "" : gap) + rest.join("") + "id: e-9\n\n");
+  }
+  await server.last.send(event("e-10"));
+  expect(got()).toEqual([["e-9", "e-10"], ["stream-gap", "e-4", "e-9", "e-10"], ["stream-gap", "e-4", "e-9", "e-10"], ["e-4", "e-9", "e-10"]]);
+  expect(server.asked.length).toBeLessThan(6);
+});
+
+it("are told no notice again with what one of them missed", async () => {
+  const [, , late] = await open(3);
+  const stream = await server.last.open(opened("e-1") + event("e-2"));
+  late!.channel.frozen = true;
+  await stream.send("event: stream-expiring\ndata: {}\n\n");
+  await stream.send(event("e-3"));
+  late!.channel.frozen = false;
+  await stream.send(event("e-4"));
+  expect(late!.got).toEqual(["e-2", "e-3", "e-4"]);
+  expect(got().slice(0, 2)).toEqual(Array(2).fill(["e-2", "stream-expiring", "e-3", "e-4"]));
+});
+
+/** Open a tab whose timers all come a minute late, as in a page that is hidden for long. */
+async function openLate(): Promise<void> {
+  for (const name of ["setTimeout", "setInterval"] as const) {
+    const timely = globalThis[name];
+    vi.stubGlobal(name, (run: () => void, wait: number) => timely(run, wait + 60_000));
+  }
+  await open(1);
+}
+
+/** Open a tab whose timers are on time; those that the other set from here on are late. */
+async function openSeen(): Promise<void> {
+  const late = globalThis.setInterval;
+  vi.stubGlobal("setInterval", timely);
+  await open(1);
+  vi.stubGlobal("setInterval", late);
+}
+
+it("remind a leader whose timers are late of its next attempt", async () => {
+  await openLate();
+  await openSeen();
+  await (await server.last.open("retry: 3000\n" + opened("e-1"))).end();
+  expect(tabs[1]!.stream.state).toBe("waiting");
+  await vi.advanceTimersByTimeAsync(8_000);
+  expect(server.asked).toHaveLength(2);
+});
+
+it("remind it of silence", async () => {
+  await openLate();
+  await openSeen();
+  await server.last.open(opened("e-1"));
+  await vi.advanceTimersByTimeAsync(36_000);
+  expect(server.asked).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect([server.asked.length, server.asked[0]!.aborted]).toEqual([2, true]);
+});
+
+it("tell it within a second that the machine slept", async () => {
+  await openLate();
+  await openSeen();
+  await server.last.open(opened("e-1"));
+  vi.setSystemTime(Date.now() + 20_000);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([server.asked.length, server.asked[0]!.aborted]).toEqual([2, true]);
+});
+
+it("do not meet those of a build that says other things", async () => {
+  await open(1);
+  expect(tabs[0]!.channel.name).toBe("sse1:http://sse.test/sse/connect/s1");
 });
 
 it("are all closed when the server ends the session", async () => {
