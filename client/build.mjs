@@ -1,5 +1,7 @@
-// `dist`, for npm, has the module and the React hook; any other folder gets the module alone. The same sources give the
-// same bytes.
+// `dist`, for npm, has the module, the React hook and the license; any other folder gets the module alone. The same
+// sources give the same bytes.
+import { copyFile } from "node:fs/promises";
+
 import { build } from "esbuild";
 
 const folder = process.argv[2] ?? "dist";
@@ -8,4 +10,5 @@ const shared = { bundle: true, format: "esm", target: "es2022", minify: true, so
 await build({ ...shared, entryPoints: ["src/client.ts"], outdir: folder });
 if (folder === "dist") {
   await build({ ...shared, entryPoints: ["src/react.ts"], outdir: folder, external: ["react", "./client.js"] });
+  await copyFile("../LICENSE", "dist/LICENSE");
 }
