@@ -1,20 +1,20 @@
 """The client's EventSource and Chromium's own side by side: what web-platform-tests/eventsource hold browsers to.
 
-The cases are those that apply to a script; each runs against both, so that a wrong expectation shows.
+Each case runs against both, so that a wrong expectation shows; those with other origins and in workers are in
+`test_client_standard_origins.py`, what takes time in `client/test/`, the back/forward cache in `test_client_tabs.py`.
+Not here is what no script can do: trusted events, realms, `document.domain`, the interface's IDL to the letter,
+`window.stop()`; nor `fromReadableStream`, which no browser has yet.
 """
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from browser_support import PATIENCE, open_browser
-from tornado_sse.handlers.client import WEB
+from browser_support import open_browser
+from script_support import both, evaluate, new_page, query, script_server
 
 RUN = """async ([kind, url, wanted]) => {
     const { EventSource: Ours } = await import("/client.js");
@@ -34,71 +34,14 @@ RUN = """async ([kind, url, wanted]) => {
 }"""
 
 
-class Script(BaseHTTPRequestHandler):
-    """Says what the query asks for. `last`: the Last-Event-ID that came, as data of another event."""
-
-    protocol_version = "HTTP/1.0"
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        if url.path == "/client.js":
-            self._say(200, "text/javascript", (WEB / "client.js").read_bytes())
-        elif url.path == "/page":
-            self._say(200, "text/html", b"<!doctype html><title>page</title>")
-        else:
-            self._follow({name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()})
-
-    def _follow(self, script: dict[str, str]) -> None:
-        body = script.get("body", "data: x\n\n").encode()
-        if "last" in script:
-            came = self.headers.get("Last-Event-ID", "").encode("latin-1")
-            body = b"retry: 10\ndata: " + (came or b"hello") + b"\n" + body
-        if "headers" in script:
-            body = f"data: {json.dumps({name.lower(): value for name, value in self.headers.items()})}\n\n".encode()
-        self._say(int(script.get("status", "200")), script.get("mime", "text/event-stream"), body, script.get("to"))
-
-    def _say(self, status: int, mime: str, body: bytes, to: str | None = None) -> None:
-        self.send_response(status)
-        if mime:
-            self.send_header("Content-Type", mime)
-        if to:
-            self.send_header("Location", to)
-        self.end_headers()
-        self.wfile.write(b"" if status == 204 else body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Script) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def page(url: str) -> Iterator[Page]:
-    with open_browser() as browser, new_page(browser) as page:
+def page() -> Iterator[Page]:
+    with script_server() as url, open_browser() as browser, new_page(browser) as page:
         page.goto(f"{url}/page")
         yield page
 
 
-def new_page(browser: Browser) -> Page:
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
-    return page
-
-
-def query(**script: object) -> str:
-    return "/message?" + "&".join(f"{name}={quote(str(value))}" for name, value in script.items())
-
-
 Seen = list[list[str]]
-both = pytest.mark.parametrize("kind", ["native", "ours"])
 
 
 def run(page: Page, kind: str, path: str, wanted: int) -> tuple[Seen, int]:
@@ -183,11 +126,6 @@ def test_what_it_asks_with(page: Page, kind: str) -> None:
     assert "authorization" not in headers
 
 
-EVALUATE = """async ([kind, script]) => {
-    const { EventSource: Ours } = await import("/client.js");
-    const closed = (S, url, options) => { const s = new S(url, options); s.close(); return s; };
-    return await eval(script)(kind === "native" ? EventSource : Ours);
-}"""
 INTERFACE: list[tuple[str, str, object]] = [
     ("constants", "(S) => [S.CONNECTING, S.OPEN, S.CLOSED]", [0, 1, 2]),
     ("of an instance", "(S) => ((s) => [s.CONNECTING, s.OPEN, s.CLOSED])(closed(S, '/message'))", [0, 1, 2]),
@@ -197,6 +135,10 @@ INTERFACE: list[tuple[str, str, object]] = [
     ("an empty url", "(S) => { const s = closed(S, ''); return s.url === document.documentURI; }", True),
     ("a url object", "(S) => { const s = closed(S, new URL('/x', location)); return s.url.endsWith('/x'); }", True),
     ("a bogus url", "(S) => { try { new S('http://a:99999/'); } catch (e) { return e.name; } }", "SyntaxError"),
+    ("what has a text", "(S) => closed(S, { toString: () => '/y' }).url === location.origin + '/y'", True),
+    ("arguments", "(S) => S.length", 1),
+    ("no http", """(S) => Promise.all(['ftp://a.test/', 'about:blank', 'mailto:a@b.test', 'javascript:0'].map((url) =>
+        new Promise((done) => { const s = new S(url); s.onerror = () => done(s.readyState); })))""", [2, 2, 2, 2]),
     ("withCredentials", "(S) => [{}, { withCredentials: true }].map((o) => closed(S, '/message', o).withCredentials)",
      [False, True]),
     ("the prototype", "(S) => { S.prototype.added = () => true; return closed(S, '/message').added(); }", True),
@@ -224,6 +166,12 @@ INTERFACE: list[tuple[str, str, object]] = [
         s.onmessage = () => { seen.push('message'); if (seen.length > 2) { s.close(); done(seen); } };
         s.onerror = (e) => seen.push([e.type, 'data' in e, e.bubbles, e.cancelable, s.readyState]);
     })""", ["message", ["error", False, False, False, 0], "message"]),
+    ("errors up to the end", """(S) => new Promise((done) => {
+        const stages = [[200, 'retry:10\\nid:1\\ndata:a\\n\\n'], [200, 'id:2\\ndata:b\\n\\n'], [204, '']];
+        const s = new S('/message?stages=' + encodeURIComponent(JSON.stringify(stages))), seen = [];
+        s.onmessage = ({ data }) => seen.push(data);
+        s.onerror = () => { seen.push(s.readyState); if (s.readyState === 2) done(seen); };
+    })""", ["a", 0, "b", 0, 2]),
     ("a message event", """(S) => new Promise((done) => {
         const s = new S('/message?body=id:7%0Adata:1%0A%0A');
         s.onmessage = function (e) {
@@ -243,7 +191,12 @@ INTERFACE: list[tuple[str, str, object]] = [
 @both
 @pytest.mark.parametrize(("script", "expected"), [row[1:] for row in INTERFACE], ids=[row[0] for row in INTERFACE])
 def test_the_interface(page: Page, kind: str, script: str, expected: object) -> None:
-    assert page.evaluate(EVALUATE, [kind, script]) == expected
+    assert evaluate(page, kind, script) == expected
+
+
+def test_where_chromium_strays_from_the_standard_a_stream_is_utf_8_whatever_it_says(page: Page) -> None:
+    path = query(mime="text/event-stream;charset=windows-1252", body="data:ok…\n\n")
+    assert [run(page, kind, path, 1) for kind in ("native", "ours")] == [([], 2), (messages("ok…"), 1)]
 
 
 def test_where_it_differs_it_does_not_give_up(page: Page) -> None:
@@ -251,4 +204,4 @@ def test_where_it_differs_it_does_not_give_up(page: Page) -> None:
         const s = new S('/message?status=503');
         s.onerror = () => { done(s.readyState); s.close(); };
     })"""
-    assert [page.evaluate(EVALUATE, [kind, script]) for kind in ("native", "ours")] == [2, 0]
+    assert [evaluate(page, kind, script) for kind in ("native", "ours")] == [2, 0]

@@ -149,6 +149,19 @@ def test_a_refused_token_is_tried_once_more_and_no_more(tab: Tab, backend: Backe
     assert backend.metric('connects_rejected_total{reason="auth"}') == refused + 2
 
 
+def test_all_of_it_works_from_another_origin(tab: Tab, link: Link) -> None:
+    with server_process(**SETTINGS, allowed_origins=link.url) as other, closing(Backend(other)) as backend:
+        tab.connect("guest", tokens=[token("guest", ttl=3), token("guest")], url=other.url)
+        tab.until("tab.asked === 2 && tab.stream.state === 'open'")
+        backend.publish("guest", "welcome")
+        tab.has("welcome")
+        tab.read("tab.stream.close({ disconnect: true })")
+        tab.connect("guest", url=other.url).until("tab.stream.state === 'closed'")
+        assert tab.read("tab.stream.reason") == "disconnected"
+        tab.connect("stranger", tokens=["bad"], url=other.url).until("tab.stream.state === 'closed'")
+        assert (tab.read("tab.stream.reason"), tab.read("tab.asked")) == ("status 401", 2)
+
+
 def test_a_session_ended_on_the_server_stops_it(tab: Tab, backend: Backend) -> None:
     tab.opened("leaver")
     backend.disconnect("leaver", "session-of-leaver")
