@@ -9,7 +9,7 @@ from browser_support import open_browser, run_server
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 Scheme = Literal["light", "dark"]
-SIZE: ViewportSize = {"width": 1240, "height": 940}
+SIZE: ViewportSize = {"width": 1240, "height": 880}
 
 
 def take(browser: Browser, url: str, scheme: Scheme, folder: Path = IMAGES) -> Path:

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser
 
 from browser_support import Server, Tab, open_browser, open_tab, run_server
-from pictures import Scheme, take
 
 CONNECTING, OPEN, CLOSED = 0, 1, 2
 RETRY = "--retry=0.6"
@@ -218,129 +216,3 @@ def test_a_hole_is_seen_as_an_event(forgetful: Server, tab_of: Callable[..., Tab
         ("kept", positions[2]),
         ("kept too", positions[3]),
     ]
-
-
-class Demo:
-    """The demo page as a person sees it."""
-
-    def __init__(self, page: Page, server: Server) -> None:
-        self.page = page
-        self.problems: list[str] = []
-        self.urls: list[str] = []
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", self._hear)
-        page.on("request", lambda request: self.urls.append(request.url))
-        page.goto(f"{server.url}/")
-        self.sees_state("Stream open")
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        cut = "ERR_INCOMPLETE_CHUNKED_ENCODING" in message.text  # that is what a cut looks like
-        if not cut and not message.location["url"].endswith("/favicon.ico"):  # of the page before
-            self.problems.append(message.text)
-
-    def press(self, button: str) -> None:
-        self.page.get_by_role("button", name=button, exact=True).click()
-
-    def sees_state(self, text: str) -> None:
-        expect(self.page.get_by_role("status")).to_have_text(text)
-
-    def sees(self, text: str, *, times: int = 1, kind: str = "li") -> None:
-        expect(self.page.get_by_role("log").locator(kind, has_text=text)).to_have_count(times)
-
-
-@pytest.fixture
-def demo(browser: Browser, server: Server) -> Iterator[Demo]:
-    with open_tab(browser, server.url) as tab:
-        demo = Demo(tab.page, server)
-        yield demo
-        assert demo.problems == []
-        assert all(url.startswith((server.url, "data:")) for url in demo.urls)
-
-
-def test_the_demo_sends_to_its_user_by_keyboard(demo: Demo) -> None:
-    demo.page.get_by_label("Message").fill("<b>Only me</b>")
-    demo.page.keyboard.press("Enter")
-    demo.sees("<b>Only me</b>", kind="li.live")
-
-
-def test_the_demo_reaches_everyone(demo: Demo, browser: Browser, server: Server) -> None:
-    with open_tab(browser, server.url) as tab:
-        other = Demo(tab.page, server)
-        demo.page.get_by_label("Message").fill("Dinner")
-        demo.page.get_by_text("Everyone", exact=True).click()
-        demo.press("Send")
-        for page in (demo, other):
-            page.sees("Dinner", kind="li.live")
-        assert other.problems == []
-
-
-def test_the_demo_shows_a_resume(demo: Demo) -> None:
-    demo.press("Cut, and send three meanwhile")
-    demo.sees_state("Reconnecting")
-    demo.sees("Connection lost")
-    demo.sees_state("Stream open")
-    demo.sees("All three arrived: each once, and in order.")
-    demo.sees("sent while you were away", times=3, kind="li.replayed")
-    expect(demo.page.get_by_role("log").locator("li.live")).to_have_count(0)
-    demo.press("Send")
-    demo.sees("Hello from this page", kind="li.live")
-    demo.press("Just cut it")
-    demo.sees("Connected again after", times=2)
-    demo.sees("replayed", times=3)
-
-
-def test_the_demo_shows_a_hole(browser: Browser, forgetful: Server) -> None:
-    with open_tab(browser, forgetful.url) as tab:
-        demo = Demo(tab.page, forgetful)
-        demo.press("Cut, and send three meanwhile")
-        demo.sees("stream-gap", kind="li.server")
-        demo.sees("no longer had them")
-        demo.sees("sent while you were away", times=2, kind="li.replayed")
-        demo.sees("All three arrived", times=0)
-
-
-def test_the_demo_shows_which_tab_leads(demo: Demo, server: Server) -> None:
-    page = demo.page.context.new_page()
-    other = Demo(page, server)
-    expect(page.locator("#user")).to_have_text(demo.page.locator("#user").inner_text())
-    expect(page.locator("#connections")).to_have_text("2 tabs, 1 connection")
-    expect(demo.page.locator("#tabs .leads")).to_have_text("This tab leads")
-    expect(page.locator("#tabs .leads")).not_to_have_text("This tab leads")
-    demo.press("Send")
-    other.sees("Hello from this page", kind="li.live")
-    demo.page.close()
-    expect(page.locator("#tabs .leads")).to_have_text("This tab leads")
-    expect(page.locator("#connections")).to_have_text("1 tab, 1 connection")
-    other.press("Send")
-    other.sees("Hello from this page", times=2, kind="li.live")
-    assert other.problems == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pictures_of_the_demo(browser: Browser, server: Server, scheme: Scheme, tmp_path: Path) -> None:
-    assert take(browser, server.url, scheme, tmp_path).stat().st_size > 50_000
-
-
-def test_the_demo_starts_anew_where_its_session_is_unknown(demo: Demo) -> None:
-    demo.page.evaluate("""() => {
-        const kept = JSON.parse(localStorage["demo-session"]);
-        localStorage["demo-session"] = JSON.stringify({ ...kept, sessionId: "of-another-server" });
-    }""")
-    demo.page.reload()
-    demo.sees_state("Stream open")
-    demo.press("Send")
-    demo.sees("Hello from this page", kind="li.live")
-    demo.problems.clear()  # the browser tells of the 401
-
-
-def test_the_demo_disconnects_for_good_and_starts_anew(demo: Demo) -> None:
-    demo.press("Disconnect for good")
-    demo.sees_state("Stream closed")
-    demo.sees("stream-closing", kind="li.server")
-    demo.sees("said goodbye for good")
-    expect(demo.page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
-    expect(demo.page.get_by_role("button", name="Start a new session")).to_be_focused()
-    demo.page.keyboard.press("Enter")
-    demo.sees_state("Stream open")
-    demo.press("Send")
-    demo.sees("Hello from this page", kind="li.live")

@@ -5,6 +5,7 @@ import { allow, clear, count, counts, note, parse, show, showEvent, showTabs, te
 
 const KEPT = "demo-session"; // in localStorage: all tabs are the same user
 const THREE = ["first", "second", "third"];
+const { locks } = navigator; // only on secure pages and on localhost: without, tabs know nothing of each other
 const $ = (id) => document.getElementById(id);
 
 let session = null;
@@ -17,8 +18,7 @@ let away = null; // positions sent while the stream was cut, and positions that 
 // --- the stream ---
 
 async function start() {
-  const opened = await navigator.locks.request(KEPT, takeSession);
-  session = opened;
+  session = await (locks ? locks.request(KEPT, takeSession) : takeSession());
   clockSkew = session.skew;
   [lostAt, away, openedAt] = [null, null, Infinity];
   clear();
@@ -108,27 +108,34 @@ function receivedFromServer(event) {
 
 // --- the tabs ---
 
-const me = crypto.randomUUID();
+const me = String(Math.random());
 const tabs = new Map(); // id -> whether it leads, in the order of their coming
-const hall = new BroadcastChannel("demo-tabs");
+const hall = locks && new BroadcastChannel("demo-tabs");
 
-hall.onmessage = ({ data: { id, leads, asks } }) => {
-  tabs.set(id, leads);
-  if (asks) announce();
-  showTabs(tabs, me);
-};
+/** Each tab holds a lock as long as it lives: even of one that crashed it is known that it is gone. */
+function meet() {
+  hall.onmessage = ({ data: { id, leads, asks } }) => {
+    tabs.set(id, leads);
+    if (asks) announce();
+    showTabs(tabs, me);
+  };
+  locks.request(`demo-tab ${me}`, () => {
+    announce({ asks: true });
+    setInterval(() => dropGone().catch(complain), 1000);
+    return new Promise(() => {});
+  });
+}
 
 function announce(more = {}) {
   const leads = stream?.state !== "closed" && stream?.role === "leader";
   if (leads) for (const id of tabs.keys()) tabs.set(id, false);
   tabs.set(me, leads);
-  hall.postMessage({ id: me, leads, ...more });
+  hall?.postMessage({ id: me, leads, ...more });
   showTabs(tabs, me);
 }
 
-/** Each tab holds a lock as long as it lives: even of one that crashed it is known that it is gone. */
 async function dropGone() {
-  const { held } = await navigator.locks.query();
+  const { held } = await locks.query();
   const living = new Set(held.map(({ name }) => name));
   for (const id of tabs.keys()) if (!living.has(`demo-tab ${id}`)) tabs.delete(id);
   showTabs(tabs, me);
@@ -206,9 +213,5 @@ $("send").addEventListener("submit", doing(() => send($("text").value, new FormD
 for (const [id, action] of Object.entries({ cut, "cut-and-send": cutAndSend, stall, disconnect, restart: start })) {
   $(id).addEventListener("click", doing(action));
 }
-navigator.locks.request(`demo-tab ${me}`, () => {
-  announce({ asks: true });
-  setInterval(() => dropGone().catch(complain), 1000);
-  return new Promise(() => {});
-});
+if (locks) meet();
 start().catch(complain);

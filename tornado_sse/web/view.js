@@ -3,9 +3,9 @@
 const ENTRIES = 300; // of the list, at most
 const STATES = { connecting: "Connecting", open: "Stream open", waiting: "Reconnecting", closed: "Stream closed" };
 const ROLES = {
-  leader: "This tab leads: it holds the connection",
-  follower: "Another tab leads: this one has no connection",
-  alone: "This tab has a connection of its own",
+  leader: "This tab leads: it holds the connection. Close it, and another takes over.",
+  follower: "Another tab leads: this one has no connection. Close that, and another takes over.",
+  alone: "It is this tab’s own: tabs share one only on secure pages, or on localhost.",
 };
 const $ = (id) => document.getElementById(id);
 
@@ -39,14 +39,15 @@ export function allow(open) {
   if (!open) $("restart").focus();
 }
 
-/** `tabs`: id to whether it leads. */
+/** `tabs`: id to whether it leads; none does of a stream that is closed. */
 export function showTabs(tabs, me) {
   const chips = [...tabs].map(([id, leads], index) => {
     const name = id === me ? "This tab" : `Tab ${index + 1}`;
     return element("li", `${leads ? "leads" : ""} ${id === me ? "me" : ""}`, leads ? `${name} leads` : name);
   });
   $("tabs").replaceChildren(...chips);
-  text("connections", tabs.size === 1 ? "1 tab, 1 connection" : `${tabs.size} tabs, 1 connection`);
+  const connection = $("state").dataset.state === "closed" ? "no connection" : "1 connection";
+  text("connections", `${tabs.size} ${tabs.size === 1 ? "tab" : "tabs"}, ${connection}`);
 }
 
 export function showEvent(event, own, replayed, user) {
