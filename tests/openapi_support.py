@@ -14,10 +14,10 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from server_support import SECRET, bearer
-from tornado_sse import openapi
 from tornado_sse.auth import Scope
 from tornado_sse.handlers.sessions import SessionRequest
 from tornado_sse.minting import MINTED_CHARS, Minter, valid_session_id
+from tornado_sse.openapi.document import EXTENSION, document
 
 LIVE = "a-session-with-an-open-stream"
 SESSION_TTL = 3600
@@ -26,7 +26,7 @@ SETTINGS = {"session_ttl": SESSION_TTL, "max_channels": 1000}
 
 NDJSON = "application/x-ndjson"
 Case = schemathesis.Case[Any]
-DOCUMENT = openapi.document(SessionRequest)
+DOCUMENT = document(SessionRequest)
 
 
 class ErrorBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ def whole() -> dict[str, Any]:
     """Give the document with what stands in the extension read as the operations' own, and HEAD beside GET."""
     document = copy.deepcopy(DOCUMENT)
     for path, _, operation in list(operations(document)):
-        more = operation.pop(openapi.EXTENSION, {})
+        more = operation.pop(EXTENSION, {})
         operation["parameters"] = operation.get("parameters", []) + more.get("parameters", [])
         operation["responses"] |= more.get("responses", {})
         if "HEAD" in more.get("methods", []):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tornado_sse.handlers.sessions import SessionRequest
-from tornado_sse.openapi import EXTENSION, document
+from tornado_sse.openapi.document import EXTENSION, document
 
 TAG = "Server-Sent Events"
 API = "ServerSentEventsApi"

@@ -27,9 +27,10 @@ from openapi_support import (
     whole,
 )
 from server_support import serving_in_thread
-from tornado_sse import __version__, openapi
+from tornado_sse import __version__
 from tornado_sse.errors import status_name
 from tornado_sse.handlers.routes import PUBLIC
+from tornado_sse.openapi.document import EXTENSION
 
 SCHEMA = schema(deterministic=True)
 
@@ -79,7 +80,7 @@ def test_bounds_are_those_of_the_code() -> None:
 
 
 def test_events_carry_the_reasons_of_the_code() -> None:
-    events = DOCUMENT["paths"]["/sse/connect/{sessionId}"]["get"][openapi.EXTENSION]["events"]
+    events = DOCUMENT["paths"]["/sse/connect/{sessionId}"]["get"][EXTENSION]["events"]
     assert list(events) == ["stream-opened", "stream-gap", "stream-expiring", "stream-closing"]
     assert events["stream-gap"]["properties"]["reason"]["enum"] == ["evicted", "epoch", "unknown", "slow"]
     assert "client_gone" not in events["stream-closing"]["properties"]["reason"]["enum"]

@@ -4,7 +4,7 @@ import msgspec
 
 from tornado_sse.handlers.base import BaseHandler
 from tornado_sse.handlers.sessions import SessionRequest
-from tornado_sse.openapi import document
+from tornado_sse.openapi.document import document
 
 _DOCUMENT = msgspec.json.encode(document(SessionRequest))
 
