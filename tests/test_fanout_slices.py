@@ -10,7 +10,7 @@ from fanout_support import CHANNEL, OTHER, USER, Bench, costly
 from support import FakeStream, tell_gap
 from tornado_sse import topic
 from tornado_sse.event import Encoding
-from tornado_sse.fanout import SLICE, STRIDE
+from tornado_sse.fanout import PAUSE, SLICE, STRIDE
 from tornado_sse.hub import topics_of
 from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import Bounds, Outbox, SlowPolicy
@@ -45,6 +45,22 @@ def test_a_long_fan_out_leaves_turns_to_others(bench: Bench) -> None:
     assert all(stream.received == [1, 2] for stream in streams)
 
 
+def test_a_request_is_read_and_answered_between_two_slices(bench: Bench) -> None:
+    streams = bench.open(*["u"] * 10 * STRIDE)
+    for stream in streams:
+        stream.takes = costly(bench.clock)
+    bench.deliver(USER)
+    bench.turn()
+    written: list[int] = []
+
+    def read() -> None:
+        bench.loop.append(lambda: written.append(sum(len(stream.writes) for stream in streams)))
+
+    bench.loop.append(read)
+    bench.run()
+    assert written == [STRIDE]
+
+
 def test_a_slice_is_as_long_as_the_clock_says(bench: Bench) -> None:
     streams = bench.open(*["u"] * 10 * STRIDE)
     for stream in streams:
@@ -52,7 +68,7 @@ def test_a_slice_is_as_long_as_the_clock_says(bench: Bench) -> None:
     bench.deliver(USER)
     bench.turn()
     assert sum(len(stream.writes) for stream in streams) == 3 * STRIDE
-    assert bench.run() == 3
+    assert bench.run() == 3 * (PAUSE + 1)
 
 
 @pytest.mark.parametrize("topics", [[USER], [USER, ALL]])
@@ -88,7 +104,8 @@ def test_backlogs_do_not_outlast_the_slice(
         bench.turn()
         turns += 1
         assert bench.clock.now - begun < SLICE + 2 * cost
-    assert turns == len(streams) // 3 + 1, "the last finds that nobody is left"
+    slices = len(streams) // 3 + 1  # the last finds that nobody is left
+    assert turns == slices + (slices - 1) * PAUSE
     everything = [message.sequence for message in messages]
     assert all([kept for kept, _ in stream.backlogs + stream.failures] == [everything] for stream in streams)
     assert bench.fanout.completed == len(messages)
@@ -133,7 +150,7 @@ def test_a_message_to_very_many_is_planned_alone_when_time_is_short(bench: Bench
     (stream,) = bench.open("u", channels=("c",))
     bench.clock.tick = SLICE
     bench.deliver(ALL, CHANNEL, USER)
-    assert bench.run() == 3
+    assert bench.run() == 3 + 2 * PAUSE
     assert stream.received == [1, 2, 3]
     assert len(stream.writes) == 3
 

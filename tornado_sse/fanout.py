@@ -18,6 +18,9 @@ from tornado_sse.stats import Stats
 SLICE = 0.0015
 """Seconds of planning and writing before the loop gets its turn."""
 
+PAUSE = 2
+"""Turns of the loop between two slices: a request is read in one and answered in the next, and waits for one slice."""
+
 STRIDE = 32
 """Writes between two looks at the clock, while sockets take everything at once."""
 
@@ -72,7 +75,8 @@ class Fanout(Generic[T]):
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in the order of their sequences; they leave from the next turn of the loop on."""
         self._pending.extend(messages)
-        self._wake()
+        if not self._scheduled:
+            self._wake()
 
     def afterwards(self, callback: Callable[[], object]) -> None:
         """Run the callback when everything delivered so far was handed to the streams: at once, if it was."""
@@ -87,10 +91,10 @@ class Fanout(Generic[T]):
         """Whether everything delivered so far was handed to the streams."""
         return not self._pending and not self._planned
 
-    def _wake(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._schedule(self._turn)
+    def _wake(self, turns: int = 1) -> None:
+        """Have a slice, in so many turns of the loop."""
+        self._scheduled = True
+        self._schedule(self._turn if turns == 1 else lambda: self._wake(turns - 1))
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -103,7 +107,7 @@ class Fanout(Generic[T]):
             if self._clock() >= deadline:
                 break
         if not self.idle:
-            self._wake()
+            self._wake(1 + PAUSE)
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
