@@ -1,12 +1,13 @@
 """What the tests of ways in to an engine stand on: an authority that signs certificates, and a node that is let in."""
 
+import asyncio
 import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from broker_support import USER, Node
+from broker_support import PATIENCE, USER, Node
 from server_support import SECRET
 from tornado_sse.app import EventServer
 from tornado_sse.config import Settings
@@ -47,10 +48,11 @@ class Authority:
 
 
 async def carries_a_message(url: str, **settings: Any) -> None:
-    """Start a node as the settings say, and have a message go through the engine. Raises Unavailable."""
-    node = Node(EventServer(Settings(jwt_secret=SECRET, broker=url, broker_probe=5, **settings)).broker)
+    """Start a node as the settings say, and have a message go through the engine. Raises Unavailable, at once."""
+    node = Node(EventServer(Settings(jwt_secret=SECRET, broker=url, broker_probe=2 * PATIENCE, **settings)).broker)
     try:
-        await node.broker.start(node)
+        async with asyncio.timeout(PATIENCE):
+            await node.broker.start(node)
         await node.broker.subscribe([USER])
         (published,) = await node.publish(USER)
         await node.until_seen(published)

@@ -258,14 +258,16 @@ def test_an_engine_that_goes_while_it_is_joined_is_left(*, cancelled: bool) -> N
 
 def test_a_broker_may_be_closed_at_any_moment_of_an_outage() -> None:
     async def scenario(server: Valkey, gate: TcpProxy) -> None:
+        terms = make_terms(probe=2 * PATIENCE)
         for turns in range(12):
-            node = Node(broker := redis_broker(f"redis://127.0.0.1:{gate.port}", make_terms()))
+            node = Node(broker := redis_broker(f"redis://127.0.0.1:{gate.port}", terms))
             await broker.start(node)
             await gate.cut()
             await turns_until(lambda: not broker.health().up)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            await broker.close()
+            async with asyncio.timeout(PATIENCE):
+                await broker.close()
             await until_alone(server)
 
     play(scenario)

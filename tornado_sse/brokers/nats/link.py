@@ -61,6 +61,9 @@ class _Transport(TcpTransport):
         if self._io_writer is not None:
             self._io_writer.transport.abort()
 
+    async def wait_closed(self) -> None:
+        """Wait for nothing: after a TLS handshake that failed asyncio never says that it is closed."""
+
 
 class _Client(Client):
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - nats-py's own

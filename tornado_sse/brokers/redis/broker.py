@@ -49,9 +49,11 @@ class RedisBroker(Broker):
         self._receiver: Receiver
         self._session: Session | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._leaving = False
 
     async def start(self, receiver: Receiver) -> None:
         """Connect and join the hub, or found it."""
+        self._leaving = False
         self._receiver = receiver
         self._inbox = Inbox(receiver, self._stats, self._accepted_at, self._clock)
         try:
@@ -74,8 +76,9 @@ class RedisBroker(Broker):
 
     async def close(self) -> None:
         """Leave the hub."""
+        self._leaving = True
         for task in (self._runner, self._settling):
-            while task and not task.done():  # a cancellation that meets a fault is lost in the task group
+            while task and not task.done():
                 task.cancel()
                 await asyncio.wait([task], timeout=self._terms.probe)
         await self._engine.close()
@@ -212,6 +215,8 @@ class RedisBroker(Broker):
                 self._inbox.hold()
                 self._session = None
                 await session.close()
+            if self._leaving:  # a cancellation that meets a fault is lost in the task group
+                return
             session = await self._reopen()
             self._stats.broker_reconnects += 1
 
