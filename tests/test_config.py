@@ -111,13 +111,18 @@ BROKER_FORMS = (
         ("broker", "redis://a/main", BROKER_FORMS),
         ("broker", "redis+sentinel://a,b", BROKER_FORMS),
         ("broker", "redis://a:99999", "Port out of range 0-65535"),
-        ("broker", "nats://u:p@a", "a URL without user and password, which are settings of their own"),
         ("broker_prefix", "a.b", "1 to 64 letters, digits, _ and -"),
         ("trusted_proxies", "10.0.0.1/8", "an address, or a network without host bits, like 10.0.0.0/8 or ::1"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
     assert problems(env={name: value}) == [f"TORNADO_SSE_{name.upper()}: {value} is not allowed: {allowed}"]
+
+
+def test_a_password_in_a_url_is_refused_and_never_shown() -> None:
+    (line,) = problems(env={"broker": "nats://u:hunter2@a"})
+    reason = "a URL without user and password, which are settings of their own"
+    assert line == f"TORNADO_SSE_BROKER: the value is not allowed: {reason}"
 
 
 def test_an_empty_value_is_refused_where_it_means_nothing() -> None:

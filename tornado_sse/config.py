@@ -314,7 +314,7 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, object]]:
 def _problem(details: Mapping[str, Any], given: Mapping[str, _Given]) -> str:
     name = str(details["loc"][0])
     origin = given[name].origin if name in given else f"{name} (default)"
-    value = "the value" if is_secret(name) else f"{repr(shown(details['input']))[1:-1]:.100}"
+    value = "the value" if is_secret(name) or "@" in (text := shown(details["input"])) else f"{repr(text)[1:-1]:.100}"
     reason = details["ctx"]["error"] if details["type"] == "value_error" else allowed(name)
     return f"{origin}: {value} is not allowed: {reason}"
 
