@@ -39,7 +39,7 @@ ENGINES: dict[str, Callable[..., AbstractAsyncContextManager[Cluster]]] = {
 """What the nodes share."""
 
 LONG = Size(clients=5000, rate=6, drain=60)
-SHORT = Size(clients=200, rate=60, drain=8)
+SHORT = Size(clients=200, rate=60, drain=12)
 
 
 @dataclass(frozen=True)
