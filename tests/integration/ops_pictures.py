@@ -35,8 +35,8 @@ CALM, FAULT = 30.0, 12.0
 """Seconds between two faults, and of each."""
 
 LENGTH = 5 * CALM + 4 * FAULT
-ALERTS = 'ALERTS{alertstate="firing"}'
-"""Drawn as a reddish background."""
+ALERTS = 'ALERTS{alertstate="firing",alertname!~".*Slow"}'
+"""Drawn as a reddish background; those that look three days back would colour all that follows."""
 
 UNITS = {"s": "s", "cps": "/s", "Bps": "B/s", "bytes": "B", "percentunit": "%", "none": ""}
 STYLE: dict[str, Any] = {
