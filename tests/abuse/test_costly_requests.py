@@ -1,9 +1,10 @@
 """Attack: requests made to cost the server more than who sends them, without any credential.
 
-Bodies in chunks of a byte, heads that grow by a byte, heads of thousands of fields; and bodies that nobody wants.
+Bodies in chunks of a byte, heads that grow by a byte, heads full of what takes long to read; bodies that nobody wants.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from abuse_process import MIB, resident
 from abuse_support import sizes
 from client_support import Client
 from serve_support import Process, served
+from tornado_sse.listener import MAX_HEADER
 
 HEAD = b"GET /sse/connect/s1 HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"POST /sse/publish HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -76,6 +78,60 @@ async def test_others_are_answered_in_their_turn(name: str, size: Size, held: Ca
             f"{size.attackers} with {name}: {len(seconds)} others answered meanwhile, median "
             f"{seconds[len(seconds) // 2]:.3f} s, p99 {seconds[int(0.99 * len(seconds))]:.3f} s"
         )
+
+
+def filled(before: str, part: str, after: str = "") -> bytes:
+    """A head of the largest size that is read, made of one part again and again."""
+    room = MAX_HEADER - len(HEAD) - len(before) - len(after) - 100
+    return HEAD + f"{before}{part * (room // len(part))}{after}\r\n\r\n".encode("latin-1")
+
+
+def instead(word: bytes, before: bytes, part: bytes) -> bytes:
+    """A head in which that word is replaced by so much."""
+    return HEAD.replace(word, before + part * (60_000 // len(part))) + b"\r\n"
+
+
+HEADS = {
+    "cookies": filled("Cookie: ", "a=b; "),
+    "cookies in quotes": filled("Cookie: ", 'a="\\"'),
+    "a cookie of escapes": filled('Sec-Fetch-Site: same-origin\r\nCookie: __Host-sse="', "\\1", '"'),
+    "fields": filled("", "a:\r\n"),
+    "folded lines": filled("X: a", "\r\n b"),
+    "a field": filled("X: ", "x"),
+    "blanks": filled("X: ", " \t"),
+    "line feeds": filled("", "a\n"),
+    "carriage returns": filled("X: ", "\r"),
+    "a host": instead(b"localhost", b"", b"a."),
+    "an origin": filled("Origin: http://", "a"),
+    "codings": filled("Accept-Encoding: ", "x,"),
+    "a token": filled("Authorization: Bearer ", "x"),
+    "blanks before a token": filled("Authorization: Bearer ", " ", "x y"),
+    "addresses": filled("X-Forwarded-For: ", "127.0.0.1,"),
+    "a path of escapes": instead(b"s1", b"", b"%41"),
+    "an argument of escapes": instead(b"s1", b"s1?channel=", b"%41"),
+    "channels": instead(b"s1", b"s1?", b"channel=a&"),
+    "channels that are long": instead(b"s1", b"s1?", b"channel=" + b"%41" * 60 + b"&"),
+    "ampersands": instead(b"s1", b"s1?", b"&"),
+}
+
+
+@sizes(short=2, long=50)
+@pytest.mark.gen_test(timeout=120)
+async def test_no_head_takes_long_to_read(size: int, held: Callable[[str], None]) -> None:
+    async with served(query_token=True, trusted_proxies="127.0.0.0/8") as process:
+        cost: dict[str, float] = {}
+        for name, head in HEADS.items():
+            assert MAX_HEADER / 2 < len(head) < MAX_HEADER
+            used = process.cpu_seconds()
+            for _ in range(size):
+                client = await process.client()
+                await client.send(head)
+                answer = await client.read()
+                assert re.match(rb"HTTP/1.1 40[013] ", answer), name
+                client.close()
+            cost[name] = (process.cpu_seconds() - used) / size * 1000
+        worst = max(cost, key=lambda name: cost[name])
+        held(f"{len(HEADS)} heads of 64 KiB: at most {cost[worst]:.0f} ms of a core ({worst})")
 
 
 METHODS = ("POST", "GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
