@@ -1,6 +1,8 @@
 """The process under attack, seen from outside: what it counts, what it takes, and what is published to it."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 from client_support import Client
@@ -33,3 +35,12 @@ def resident(process: Process) -> int:
 def descriptors(process: Process) -> int:
     """How many the process has open."""
     return sum(1 for _ in Path(f"/proc/{process.running.pid}/fd").iterdir())
+
+
+async def descriptors_fall_to(process: Process, most: int, seconds: float) -> float:
+    """Wait until the process has no more than so many open, and return for how long."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while descriptors(process) > most:
+            await asyncio.sleep(0.05)
+    return time.monotonic() - began

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from abuse_process import MIB, resident
+from abuse_process import MIB, descriptors, descriptors_fall_to, resident
 from abuse_support import sizes
 from client_support import Client
 from serve_support import Process, served
@@ -21,6 +21,10 @@ from tornado_sse.listener import MAX_HEADER
 HEAD = b"GET /sse/connect/s1 HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"POST /sse/publish HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 FIELDS = HEAD + b"".join(b"%x:\r\n" % number for number in range(9000)) + b"\r\n"
+
+
+FORGOTTEN = 60.0
+"""Seconds after which nothing is left of those who are gone. Much of what they sent may still be unread."""
 
 
 class Way(NamedTuple):
@@ -63,6 +67,9 @@ async def attack(process: Process, way: Way) -> None:
 @pytest.mark.gen_test(timeout=300)
 async def test_others_are_answered_in_their_turn(name: str, size: Size, held: Callable[[str], None]) -> None:
     async with served() as process:
+        assert (await process.ask("/healthz")).status == 200
+        process.close_clients()
+        before = descriptors(process)
         attackers = [asyncio.create_task(attack(process, WAYS[name])) for _ in range(size.attackers)]
         began, seconds = time.monotonic(), []
         while time.monotonic() - began < size.seconds:
@@ -73,6 +80,7 @@ async def test_others_are_answered_in_their_turn(name: str, size: Size, held: Ca
         for attacker in attackers:
             attacker.cancel()
         await asyncio.gather(*attackers, return_exceptions=True)
+        await descriptors_fall_to(process, before, FORGOTTEN)
         seconds.sort()
         held(
             f"{size.attackers} with {name}: {len(seconds)} others answered meanwhile, median "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from abuse_process import MIB, descriptors, resident
+from abuse_process import MIB, descriptors, descriptors_fall_to, resident
 from abuse_support import sizes
 from client_support import Client
 from serve_support import Process, served
@@ -92,15 +92,6 @@ async def test_slow_heads_and_bodies_are_cut_while_others_connect(size: Size, he
 
 ASKED = b"GET /sse/client.js.map HTTP/1.1\r\nHost: localhost\r\n%b\r\n"
 """A large answer, asked for in a plain request or in one that Tornado has to read; it can be asked for many times."""
-
-
-async def descriptors_fall_to(process: Process, most: int, seconds: float) -> float:
-    """Wait until the process has no more than so many open, and return for how long."""
-    began = time.monotonic()
-    async with asyncio.timeout(seconds):
-        while descriptors(process) > most:
-            await asyncio.sleep(0.05)
-    return time.monotonic() - began
 
 
 @sizes(short=Size(20, 1.0, 10), long=Size(500, 9.0, 200))
