@@ -34,14 +34,20 @@ FLAGS = [
 ]
 
 
-@contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Start the Chromium of this machine; without one, skip, but fail where the tests must run."""
+def find_chromium() -> str:
+    """Find the Chromium of this machine; without one, skip, but fail where the tests must run."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         if os.environ.get("CI") == "true":
             pytest.fail("no Chromium, and CI must have one")
         pytest.skip("no Chromium on this machine")
+    return path
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start Chromium."""
+    path = find_chromium()
     expect.set_options(timeout=PATIENCE * 1000)
     kept = ["--disable-back-forward-cache"]  # Playwright's own flag: pages left are to be kept, as everywhere else
     with (

@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,20 @@ class NodeClient:
 
 
 @asynccontextmanager
-async def node_client(node: str, script: str, *arguments: str) -> AsyncIterator[NodeClient]:
-    """Run a script of tests/clients until the block ends."""
-    process = await asyncio.create_subprocess_exec(node, CLIENTS / script, *arguments, stdout=asyncio.subprocess.PIPE)
+async def said_by(*command: str | Path) -> AsyncIterator[NodeClient]:
+    """Run a program, which says what happens to it, until the block ends."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         yield NodeClient(process)
     finally:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def node_client(node: str, script: str, *arguments: str) -> AbstractAsyncContextManager[NodeClient]:
+    """Run a script of tests/clients until the block ends."""
+    return said_by(node, CLIENTS / script, *arguments)
 
 
 class Proxy:
@@ -71,6 +76,7 @@ class Proxy:
         self._target = port
         self._clients: set[asyncio.StreamWriter] = set()
         self._allowance: int | None = None
+        self._refusal = b""
         self.port = 0
         self.connects = 0
         self.head = b""  # what the last answer began with
@@ -84,10 +90,29 @@ class Proxy:
         """Let so many bytes more through to a client, then cut."""
         self._allowance = size
 
+    def refuse(self, status: int) -> None:
+        """Answer the next request with that status, in the server's place."""
+        self._refusal = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+
+    def lead_to(self, port: int) -> None:
+        """Have those who connect from here on reach another server."""
+        self._target = port
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connects += 1
         self._clients.add(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await self._join(reader, writer, await reader.readuntil(b"\r\n\r\n"))
+        self._clients.discard(writer)
+        _hang_up(writer, abrupt=False)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> None:
+        if self._refusal:
+            refusal, self._refusal = self._refusal, b""
+            writer.write(refusal)
+            return
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        server_writer.write(request)
         upstream = asyncio.ensure_future(_pass_on(reader, server_writer))
         with suppress(ConnectionError):
             self.head = data = await server_reader.read(65536)
@@ -95,8 +120,6 @@ class Proxy:
                 self._write(writer, data)
                 data = await server_reader.read(65536)
         upstream.cancel()
-        self._clients.discard(writer)
-        _hang_up(writer, abrupt=False)
         _hang_up(server_writer, abrupt=True)
 
     def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:

@@ -135,7 +135,7 @@ def test_a_token_is_refreshed_on_the_open_stream(tab: Tab, backend: Backend) -> 
 
 
 def test_a_stream_that_ended_with_its_token_comes_back_with_a_fresh_one(tab: Tab, backend: Backend) -> None:
-    short = token("late", ttl=2)
+    short = token("late", ttl=5)  # of which opening the page may take some
     tab.opened("late", tokens=[short, short, token("late")])
     tab.until("tab.events.some(({ type }) => type === 'stream-closing')")
     backend.publish("late", "between")
