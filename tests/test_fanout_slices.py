@@ -259,3 +259,15 @@ def test_what_is_to_happen_afterwards_does_not_wait_for_what_comes_later(bench: 
     assert happened == []
     bench.run()
     assert happened == [1]
+
+
+def test_what_is_delivered_by_what_happens_afterwards_asks_for_no_turns_of_its_own(bench: Bench) -> None:
+    streams = bench.open(*["u"] * 4 * STRIDE)
+    bench.deliver(USER)
+    bench.fanout.afterwards(lambda: bench.deliver(USER))
+    for stream in streams:
+        stream.takes = costly(bench.clock)
+    while bench.loop:
+        assert len(bench.loop) == 1
+        bench.turn()
+    assert all(stream.received == [1, 2] for stream in streams)

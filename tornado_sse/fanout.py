@@ -106,7 +106,7 @@ class Fanout(Generic[T]):
                 self._finish()
             if self._clock() >= deadline:
                 break
-        if not self.idle:
+        if not self.idle and not self._scheduled:  # a callback may have delivered something
             self._wake(1 + PAUSE)
 
     def _plan(self, deadline: float) -> None:
