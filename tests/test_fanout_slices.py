@@ -10,7 +10,7 @@ from fanout_support import CHANNEL, OTHER, USER, Bench, costly
 from support import FakeStream, tell_gap
 from tornado_sse import topic
 from tornado_sse.event import Encoding
-from tornado_sse.fanout import PAUSE, SLICE, STRIDE
+from tornado_sse.fanout import PAUSE, SLICE, STEP, STRIDE
 from tornado_sse.hub import topics_of
 from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import Bounds, Outbox, SlowPolicy
@@ -144,6 +144,31 @@ def test_a_great_burst_is_planned_in_steps(
     assert turns > 10
     assert bench.fanout.completed == count
     assert [stream.received for stream in streams] == [[number + 1] for number in range(len(streams))]
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_who_shares_a_write_is_found_out_in_steps(bench: Bench, both: bool) -> None:
+    cost = SLICE / STEP / 4
+
+    class Weighed(FakeStream):
+        def __hash__(self) -> int:
+            bench.clock.advance(cost)
+            return id(self)
+
+    streams = [Weighed(user) for user in "uv" for _ in range(10 * STEP)]
+    for stream in streams:
+        bench.hub.add(stream)
+    bench.deliver(USER, ALL if both else OTHER)
+    turns = 0
+    while bench.loop:
+        begun = bench.clock.now
+        bench.turn()
+        turns += 1
+        assert bench.clock.now - begun < 2 * SLICE
+    assert turns > 10
+    first, second = ([1, 2], [2]) if both else ([1], [2])
+    assert [stream.received for stream in streams] == [first] * 10 * STEP + [second] * 10 * STEP
+    assert all(len(stream.writes) == 1 for stream in streams)
 
 
 def test_a_message_to_very_many_is_planned_alone_when_time_is_short(bench: Bench) -> None:

@@ -5,7 +5,7 @@ bytes at once (`send`), and that keeps what is left over (`backlog`).
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
@@ -20,6 +20,9 @@ SLICE = 0.0015
 
 PAUSE = 2
 """Turns of the loop between two slices: a request is read in one and answered in the next, and waits for one slice."""
+
+STEP = 256
+"""Streams looked at between two looks at the clock, while it is found out which share their writes."""
 
 STRIDE = 32
 """Writes between two looks at the clock, while sockets take everything at once."""
@@ -45,7 +48,7 @@ class Target(Subscriber, Protocol):
 
 T = TypeVar("T", bound=Target)
 
-Audience = tuple[list[Message], Collection[T]]
+Audience = tuple[list[Message], Sequence[T]]
 """Messages that leave in one write, and the streams that get them."""
 
 
@@ -64,6 +67,7 @@ class Fanout(Generic[T]):
         self._schedule = schedule
         self._clock = clock
         self._pending: deque[Message] = deque()
+        self._sharing: Iterator[Iterable[Audience[T]] | None] = iter(())
         self._writes: Iterator[tuple[Batch, T]] = iter(())
         self._planned: list[Message] = []
         self._planned_at = 0.0
@@ -102,7 +106,7 @@ class Fanout(Generic[T]):
         while not self.idle:
             if not self._planned:
                 self._plan(deadline)
-            if self._write_until(deadline):
+            if self._share_until(deadline) and self._write_until(deadline):
                 self._finish()
             if self._clock() >= deadline:
                 break
@@ -122,7 +126,10 @@ class Fanout(Generic[T]):
                 audiences += self._labelled(run)
             if runs == 1 and self._pending and self._pending[0].topics == run[0].topics:
                 break  # a write is full already
-        self._writes = _writes(_shared(audiences) if runs > 1 and _overlap(audiences) else audiences)
+        if runs == 1:
+            self._writes = _writes(audiences)
+        else:
+            self._sharing = _shared(audiences)
 
     def _labelled(self, run: list[Message]) -> Iterator[Audience[T]]:
         for channels, streams in self._hub.labels(run[0].topics).items():
@@ -137,6 +144,15 @@ class Fanout(Generic[T]):
             size += len(run[-1].frame.chunk)
         self._planned.extend(run)
         return run
+
+    def _share_until(self, deadline: float) -> bool:
+        """Find out which streams share their writes; return whether that was done before the deadline."""
+        for audiences in self._sharing:
+            if audiences is not None:
+                self._writes = _writes(audiences)
+            elif self._clock() >= deadline:
+                return False
+        return True
 
     def _write_until(self, deadline: float) -> bool:
         """Make the planned writes; return whether all were made before the deadline."""
@@ -198,12 +214,6 @@ def _nobody(_message: Message, _began: float, _ended: float) -> None:
     """Tell nobody."""
 
 
-def _overlap(audiences: Sequence[Audience[T]]) -> bool:
-    """Whether any stream is in two audiences. Those of one run never share one."""
-    groups = [streams for _, streams in audiences]
-    return len(set(chain.from_iterable(groups))) < sum(map(len, groups))
-
-
 def _writes(audiences: Iterable[Audience[T]]) -> Iterator[tuple[Batch, T]]:
     for run, streams in audiences:
         batch = Batch(run)
@@ -211,25 +221,45 @@ def _writes(audiences: Iterable[Audience[T]]) -> Iterator[tuple[Batch, T]]:
             yield batch, stream
 
 
-def _shared(audiences: Iterable[Audience[T]]) -> Iterator[Audience[T]]:
-    """Gather the streams that get the very same runs of messages, so that each has one write, and share the bytes."""
+def _shared(audiences: Sequence[Audience[T]]) -> Iterator[Iterable[Audience[T]] | None]:
+    """Gather the streams that get the very same runs of messages, so that each has one write, and share the bytes.
+
+    That takes a while, so it is done in steps: None stands for one, and the audiences come last.
+    """
+    entries = sum(len(streams) for _, streams in audiences)
+    everybody, once = chain.from_iterable(streams for _, streams in audiences), set[T]()
+    for _ in range(0, entries, STEP):
+        once.update(islice(everybody, STEP))
+        yield None
+    if len(once) == entries:  # nobody is in two audiences; those of one run never share anybody
+        yield audiences
+        return
     shares: dict[T, list[list[Message]]] = {}
     for run, streams in audiences:
-        for stream in streams:
-            share = shares.get(stream)
-            if share is None:
-                shares[stream] = [run]
-            else:
-                share.append(run)
+        for begin in range(0, len(streams), STEP):
+            for stream in streams[begin : begin + STEP]:
+                share = shares.get(stream)
+                if share is None:
+                    shares[stream] = [run]
+                else:
+                    share.append(run)
+            yield None
     groups: dict[tuple[int, ...] | int, tuple[list[list[Message]], list[T]]] = {}
-    for stream, runs in shares.items():
-        key = id(runs[0]) if len(runs) == 1 else tuple(map(id, runs))
-        group = groups.get(key)
-        if group is None:
-            groups[key] = (runs, [stream])
-        else:
-            group[1].append(stream)
-    for runs, streams in groups.values():
+    rest = iter(shares.items())
+    for _ in range(0, len(shares), STEP):
+        for stream, runs in islice(rest, STEP):
+            key = id(runs[0]) if len(runs) == 1 else tuple(map(id, runs))
+            group = groups.get(key)
+            if group is None:
+                groups[key] = (runs, [stream])
+            else:
+                group[1].append(stream)
+        yield None
+    yield _grouped(groups.values())
+
+
+def _grouped(groups: Iterable[tuple[list[list[Message]], list[T]]]) -> Iterator[Audience[T]]:
+    for runs, streams in groups:
         for part in runs if len(runs) == 1 else _parts(chain.from_iterable(runs)):
             yield part, streams
 
