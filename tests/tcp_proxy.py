@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager, suppress
 
 CHUNK = 65536
 
+ACCEPTING = 5
+"""Turns of the loop from a connection that the kernel accepted to the first step of `accept`, and more."""
+
 
 class TcpProxy:
     """Passes connections on to a port on loopback. `stall` stops both ways, and new connections hang, until `flow`.
@@ -77,5 +80,7 @@ async def tcp_proxy(target: int, tls: ssl.SSLContext | None = None) -> AsyncIter
         yield proxy
     finally:
         server.close()
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
         await proxy.cut()
         await server.wait_closed()
