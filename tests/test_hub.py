@@ -137,4 +137,5 @@ def test_it_matches_as_a_look_at_every_stream_would(
     labels = {stream: channels for channels, streams in hub.labels(topics).items() for stream in streams}
     assert set(matching) | labels.keys() == expected
     assert set(matching).isdisjoint(labels)
+    assert hub.reach(topics) == len(expected)
     assert all(labels.get(stream, ()) == (labels_for(topics, stream) if stream.labelled else ()) for stream in there)

@@ -68,6 +68,26 @@ def test_each_message_gets_a_receipt_with_position_and_reach(bench: Bench) -> No
     assert bench.stats.messages_published == {"accepted": 3, "invalid": 0, "duplicate": 0}
 
 
+def test_a_batch_to_the_same_streams_looks_at_them_once(bench: Bench) -> None:
+    looks = 0
+
+    class Looked(FakeStream):
+        def __hash__(self) -> int:
+            nonlocal looks
+            looks += 1
+            return id(self)
+
+    for labelled in (True, False):
+        bench.hub.add(Looked("u", channels=("a", "b"), labelled=labelled))
+    both = Draft((topic.channel("a"), topic.channel("b")), "x")
+    looks = 0
+    bench.publish(both)
+    once, looks = looks, 0
+    receipts = bench.publish(both, both, draft("u"), both)
+    assert [receipt.streams for receipt in receipts if isinstance(receipt, Receipt)] == [2, 2, 2, 2]
+    assert once == looks > 0
+
+
 def test_bad_items_stand_in_their_own_places(bench: Bench) -> None:
     bad, worse = BadItem("bad"), BadItem("worse")
     first, second, third, fourth = bench.publish(bad, draft(), worse, draft())

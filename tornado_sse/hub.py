@@ -1,6 +1,7 @@
 """The hub: which streams are open, by topic. Changed synchronously, never across an await."""
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from tornado_sse import topic
@@ -102,7 +103,7 @@ class Hub(Generic[S]):
         """Return the streams that get what goes to any of the topics, each once, but those that `labels` names."""
         if len(topics) == 1:
             return self._listeners(topics[0])
-        return dict.fromkeys(stream for topic in topics for stream in self._listeners(topic))
+        return dict.fromkeys(chain.from_iterable(map(self._listeners, topics)))
 
     def labels(self, topics: Sequence[Topic]) -> dict[tuple[str, ...], list[S]]:
         """Return the streams that get it for their channels alone, and are told which, by these names."""
@@ -120,9 +121,10 @@ class Hub(Generic[S]):
             groups.setdefault(channels, []).append(stream)
         return groups
 
-    def told(self, topics: Sequence[Topic]) -> int:
-        """Return the number of streams that `labels` names."""
-        return sum(map(len, self.labels(topics).values()))
+    def reach(self, topics: Sequence[Topic]) -> int:
+        """Count the streams that get what goes to any of the topics. Several topics take a look at each stream."""
+        told = sum(map(len, self.labels(topics).values())) if self.labelling else 0
+        return len(self.matching(topics)) + told
 
     def _listeners(self, topic: Topic) -> Collection[S]:
         if topic.kind == "user":

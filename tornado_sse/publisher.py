@@ -1,6 +1,7 @@
 """The one way in for messages: counts them, holds back when too much waits, and hands them to the broker."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 
@@ -52,12 +53,8 @@ class Publisher:
         counts[PublishResult.DUPLICATE.value] += duplicates
         counts[PublishResult.ACCEPTED.value] += len(drafts) - duplicates
         hub = self._registry.hub
-        matching, labelling = hub.matching, hub.labelling
+        reach = hub.reach if len(drafts) == 1 else cache(hub.reach)  # a batch may name the same many streams each time
         return [
-            Receipt(
-                result.position,
-                0 if result.duplicate else len(matching(draft.topics)) + (labelling and hub.told(draft.topics)),
-                result.duplicate,
-            )
+            Receipt(result.position, 0 if result.duplicate else reach(draft.topics), result.duplicate)
             for draft, result in zip(drafts, published, strict=True)
         ]
