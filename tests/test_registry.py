@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from client_support import parse_block
 from server_support import Clock
-from stream_support import Bench, bench_with, drained, ended, received, texts
+from stream_support import Bench, bench_with, break_socket, drained, ended, received, texts
 from tornado_sse.notices import CloseReason
 from tornado_sse.registry import EXPIRY_WARNING, FAREWELL_TIME
 from tornado_sse.ring import SLOTS
@@ -172,6 +172,14 @@ def test_a_short_token_is_warned_at_once(bench: Bench) -> None:
     assert notices(peer) == [("stream-expiring", {"expiresIn": 4})]
     tick_for(bench, 5)
     assert notices(peer) == [("stream-closing", {"reason": "expired", "reconnect": False})]
+
+
+def test_a_stream_that_its_warning_finds_broken_is_forgotten(bench: Bench) -> None:
+    stream, _ = bench.live(expires_at=bench.clock() + EXPIRY_WARNING)
+    break_socket(stream, BrokenPipeError())
+    tick_for(bench, 1)
+    assert bench.stats.streams_closed == {"write_error": 1}
+    assert stream.due == 0, "nothing is to be done for it any more"
 
 
 def test_a_refresh_moves_the_end_and_never_forward(bench: Bench) -> None:

@@ -230,8 +230,8 @@ class Registry:
         if left <= 0:
             stream.close(CloseReason.EXPIRED)
             return
+        self._deadlines.set(stream, stream.expires_at)  # first: the notice may find the socket broken
         stream.notice(notices.expiring(left))
-        self._deadlines.set(stream, stream.expires_at)
 
 
 def _nobody(_: Stream) -> None:
