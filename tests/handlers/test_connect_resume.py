@@ -1,12 +1,16 @@
 """Streams that come back, and brokers that take their time over it."""
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import pytest
+from structlog.testing import capture_logs
 
 from client_support import until
 from server_support import Clock, serving
 from slow_broker import SlowReplay
+from tornado_sse.brokers.base import Past
+from tornado_sse.topic import Topic
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
@@ -108,6 +112,27 @@ async def test_what_is_published_during_a_resume_arrives_exactly_once_and_in_ord
         assert [await client.data() for _ in range(4)] == ["m1", "m2", "m3", "m4"]
         await node.server.publish("all", "m5")
         assert await client.data() == "m5"
+
+
+@pytest.mark.gen_test
+async def test_a_stream_whose_replay_fails_as_nobody_foresaw_does_not_wait_for_ever(clock: Clock) -> None:
+    class Faulty(SlowReplay):
+        async def replay(self, topics: Sequence[Topic], after: int | None) -> Past:
+            await super().replay(topics, after)
+            raise ZeroDivisionError
+
+    broker = Faulty(clock)
+    broker.go_on.set()
+    async with serving(clock, broker) as node:
+        client = await node.client()
+        with capture_logs() as logs:
+            await client.request("/sse/connect/s1", node.bearer() | {"Last-Event-ID": "e-3"})
+            await client.streaming()
+            (farewell,) = await client.rest()
+            await until(lambda: not node.server.answering)
+        assert (farewell.id, farewell.json()) == ("e-3", {"reason": "limit", "reconnect": True})
+        assert (node.streams, broker.interest) == ([], [])
+        assert [log["event"] for log in logs if log["log_level"] == "error"] == ["request failed"]
 
 
 @pytest.mark.gen_test

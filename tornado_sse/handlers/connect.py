@@ -142,9 +142,11 @@ class ConnectHandler(SessionHandler):
     async def _begin(self, stream: Stream, topics: list[Topic], request: resume.Request) -> None:
         try:
             past = await self.server.broker.replay(self._resumed(topics), request.after)
-        except Unavailable:
+        except BaseException as error:  # whatever it is: a stream that never begins would wait for ever
             stream.close(CloseReason.LIMIT)
-            return
+            if isinstance(error, Unavailable):
+                return
+            raise
         if stream.is_ended:
             return
         stream.start(self._beginning(stream, request, past), past.upto)
