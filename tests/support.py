@@ -31,9 +31,12 @@ def make_message(
     key: str | None = None,
     ttl: float | None = None,
     accepted_at: float = 1000.0,
+    traceparent: str | None = None,
 ) -> Message:
     text = f"m{sequence}" if data is None else data
-    return number(Draft(topics or (ALL,), text, key=key, ttl=ttl), Position("e", sequence), accepted_at)
+    return number(
+        Draft(topics or (ALL,), text, key=key, ttl=ttl, traceparent=traceparent), Position("e", sequence), accepted_at
+    )
 
 
 GAP = "stream-gap"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout_support import CHANNEL, OTHER, USER, Bench, costly
-from support import FakeStream, tell_gap
+from support import FakeStream, make_message, tell_gap
 from tornado_sse import topic
 from tornado_sse.event import Encoding
 from tornado_sse.fanout import PAUSE, SLICE, STEP, STRIDE
@@ -296,3 +296,32 @@ def test_what_is_delivered_by_what_happens_afterwards_asks_for_no_turns_of_its_o
         assert len(bench.loop) == 1
         bench.turn()
     assert all(stream.received == [1, 2] for stream in streams)
+
+
+@pytest.mark.parametrize("fault", ["callback", "trace"])
+def test_what_fails_beside_the_delivery_keeps_no_stream_waiting(bench: Bench, fault: str) -> None:
+    (stream,) = bench.open("u")
+    happened: list[int] = []
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    bench.clock.tick = SLICE
+    traced = make_message(1, traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    bench.fanout.deliver([traced, make_message(2, USER), make_message(3, OTHER)])
+    if fault == "callback":
+        bench.fanout.afterwards(fail)
+    else:
+        bench.fanout.trace = fail
+    bench.fanout.afterwards(lambda: happened.append(bench.fanout.completed))
+    bench.fanout.deliver([make_message(4, USER)])
+    faults = 0
+    while bench.loop:
+        try:
+            bench.turn()
+        except ZeroDivisionError:
+            faults += 1
+    assert bench.fanout.idle
+    assert faults == 1
+    assert (stream.received, happened) == ([1, 2, 4], [4 if fault == "callback" else 3])
+    assert bench.fanout.completed == 4

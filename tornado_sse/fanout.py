@@ -102,16 +102,21 @@ class Fanout(Generic[T]):
 
     def _turn(self) -> None:
         self._scheduled = False
-        deadline = self._clock() + SLICE
+        try:
+            self._work_until(self._clock() + SLICE)
+        finally:  # a callback or the tracing may have raised, which the loop logs: the streams wait for the rest
+            if not self.idle and not self._scheduled:  # a callback may have delivered something
+                self._wake(1 + PAUSE)
+
+    def _work_until(self, deadline: float) -> None:
+        """Plan and write, plan and write."""
         while not self.idle:
             if not self._planned:
                 self._plan(deadline)
             if self._share_until(deadline) and self._write_until(deadline):
                 self._finish()
             if self._clock() >= deadline:
-                break
-        if not self.idle and not self._scheduled:  # a callback may have delivered something
-            self._wake(1 + PAUSE)
+                return
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
@@ -199,15 +204,15 @@ class Fanout(Generic[T]):
     def _finish(self) -> None:
         now = self._clock()
         self._stats.fanout.observe(now - self._planned_at)
-        for accepted_at, count in Counter([message.accepted_at for message in self._planned]).items():
+        done, self._planned = self._planned, []
+        for accepted_at, count in Counter([message.accepted_at for message in done]).items():
             self._stats.delivery.observe(now - accepted_at, count)
-        for message in self._planned:
-            if message.traceparent is not None:
-                self.trace(message, self._planned_at, now)
-        self.completed = self._planned[-1].sequence
-        self._planned = []
+        self.completed = done[-1].sequence
         while self._afterwards and self._afterwards[0][0] <= self.completed:
             self._afterwards.popleft()[1]()
+        for message in done:
+            if message.traceparent is not None:
+                self.trace(message, self._planned_at, now)
 
 
 def _nobody(_message: Message, _began: float, _ended: float) -> None:
