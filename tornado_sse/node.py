@@ -132,7 +132,8 @@ class Node:
         """Publish one message from within the process.
 
         `to` is `"all"`, `{"user": U}`, `{"user": U, "session": S}`, `{"channel": C}`, or a list of these. A `data`
-        that is a string goes as it is, anything else as JSON. Raises BadRequest, or Unavailable: then it is not sent.
+        that is a string goes as it is, anything else as JSON. Raises BadRequest, or Unavailable: then it may have
+        gone all the same if an engine did not answer; with an `idempotency_key` a second try does no harm.
         """
         fields = {"to": to, "event": event, "idempotencyKey": idempotency_key, "ttl": ttl, "key": key}
         try:

@@ -34,7 +34,10 @@ class Publisher:
         self._registry.stats.messages_published[PublishResult.INVALID.value] += messages
 
     async def publish(self, drafts: Sequence[Draft | BadItem]) -> list[Receipt | BadItem]:
-        """Publish what is good, in order; a bad item takes its own place. Raises Unavailable, then none went."""
+        """Publish what is good, in order; a bad item takes its own place.
+
+        Raises Unavailable: then there are no receipts, but some may have gone all the same if an engine did not answer.
+        """
         good = [draft for draft in drafts if isinstance(draft, Draft)]
         self.count_invalid(len(drafts) - len(good))
         try:

@@ -5,8 +5,7 @@ The contract, held by one conformance suite against every broker:
 - `publish` gives each draft a position; positions grow with every message of the whole hub, over all topics, and are
   never used twice. It returns once the broker would not lose the message under its own promises, or raises
   `Unavailable`: never a success that is lost. A draft whose idempotency key was seen within the window, and among the
-  keys that are remembered, is not published
-  again; its receipt carries the first position.
+  keys that are remembered, is not published again; its receipt carries the first position.
 - Every message of a topic with interest on this node reaches `deliver` at least once, in the order of positions over
   all topics of the node; what comes twice is dropped by its position before `deliver` sees it.
 - `replay` returns what was published to the topics after a sequence. It is complete up to `upto`: everything above
