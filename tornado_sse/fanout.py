@@ -6,7 +6,7 @@ bytes at once (`send`), and that keeps what is left over (`backlog`).
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Generic, Protocol, TypeVar
 
 from tornado_sse.event import Encoding
@@ -222,8 +222,10 @@ def _nobody(_message: Message, _began: float, _ended: float) -> None:
 def _writes(audiences: Iterable[Audience[T]]) -> Iterator[tuple[Batch, T]]:
     for run, streams in audiences:
         batch = Batch(run)
-        for stream in streams:
-            yield batch, stream
+        if len(streams) == 1:
+            yield batch, streams[0]
+        else:
+            yield from zip(repeat(batch), streams)
 
 
 def _shared(audiences: Sequence[Audience[T]]) -> Iterator[Iterable[Audience[T]] | None]:

@@ -123,8 +123,10 @@ class Hub(Generic[S]):
 
     def reach(self, topics: Sequence[Topic]) -> int:
         """Count the streams that get what goes to any of the topics. Several topics take a look at each stream."""
-        told = sum(map(len, self.labels(topics).values())) if self.labelling else 0
-        return len(self.matching(topics)) + told
+        if len(topics) == 1:
+            told = self.labelled.get(topics[0].name) if topics[0].kind == "channel" else ()
+            return len(self._listeners(topics[0])) + len(told)
+        return len(self.matching(topics)) + (sum(map(len, self.labels(topics).values())) if self.labelling else 0)
 
     def _listeners(self, topic: Topic) -> Collection[S]:
         if topic.kind == "user":

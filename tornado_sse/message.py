@@ -56,14 +56,11 @@ def number(draft: Draft, position: Position, accepted_at: float) -> Message:
     )
 
 
-class Batch:
+class Batch(msgspec.Struct, eq=False, gc=False):
     """Messages that leave in one write, in order, and their joined bytes, made once an encoding."""
 
-    __slots__ = ("_payloads", "messages")
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self.messages = messages
-        self._payloads: dict[Encoding, bytes] = {}
+    messages: Sequence[Message]
+    _payloads: dict[Encoding, bytes] = {}
 
     def payload(self, encoding: Encoding) -> bytes:
         """Return the bytes to write on a stream of that encoding."""

@@ -55,9 +55,13 @@ class Publisher:
         counts = self._registry.stats.messages_published
         counts[PublishResult.DUPLICATE.value] += duplicates
         counts[PublishResult.ACCEPTED.value] += len(drafts) - duplicates
-        hub = self._registry.hub
-        reach = hub.reach if len(drafts) == 1 else cache(hub.reach)  # a batch may name the same many streams each time
+        one = self._registry.hub.reach
+        several = cache(one)  # takes a look at each stream, and a batch may name the same many each time
         return [
-            Receipt(result.position, 0 if result.duplicate else reach(draft.topics), result.duplicate)
+            Receipt(
+                result.position,
+                0 if result.duplicate else (one if len(draft.topics) == 1 else several)(draft.topics),
+                result.duplicate,
+            )
             for draft, result in zip(drafts, published, strict=True)
         ]
