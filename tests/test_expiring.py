@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import FakeClock
-from tornado_sse.expiring import ExpiringDict
+from tornado_sse.expiring import PURGE, ExpiringDict
 
 
 def test_an_entry_ends_after_its_time() -> None:
@@ -42,6 +42,18 @@ def test_what_is_over_is_forgotten() -> None:
     entries.purge()
     assert len(entries) == 1
     clock.advance(5)
+    entries.purge()
+    assert len(entries) == 0
+
+
+def test_very_many_are_forgotten_in_steps() -> None:
+    clock = FakeClock()
+    entries: ExpiringDict[int, int] = ExpiringDict(10, clock)
+    for key in range(2 * PURGE):
+        entries.set(key, key)
+    clock.advance(10)
+    entries.purge()
+    assert len(entries) == PURGE
     entries.purge()
     assert len(entries) == 0
 

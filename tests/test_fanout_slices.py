@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout_support import CHANNEL, OTHER, USER, Bench, costly
-from support import FakeStream, make_message, tell_gap
+from support import FakeClock, FakeStream, make_message, tell_gap
 from tornado_sse import topic
 from tornado_sse.event import Encoding
-from tornado_sse.fanout import PAUSE, SLICE, STEP, STRIDE
+from tornado_sse.fanout import PAUSE, SLICE, STRIDE
 from tornado_sse.hub import topics_of
 from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import Bounds, Outbox, SlowPolicy
+from tornado_sse.steps import STEP
 from tornado_sse.topic import ALL, Topic
 
 
@@ -146,29 +147,57 @@ def test_a_great_burst_is_planned_in_steps(
     assert [stream.received for stream in streams] == [[number + 1] for number in range(len(streams))]
 
 
-@pytest.mark.parametrize("both", [True, False])
-def test_who_shares_a_write_is_found_out_in_steps(bench: Bench, both: bool) -> None:
-    cost = SLICE / STEP / 4
+def weighed(clock: FakeClock) -> type[FakeStream]:
+    """Streams of which each look costs time."""
 
     class Weighed(FakeStream):
         def __hash__(self) -> int:
-            bench.clock.advance(cost)
+            clock.advance(SLICE / STEP / 4)
             return id(self)
 
-    streams = [Weighed(user) for user in "uv" for _ in range(10 * STEP)]
+    return Weighed
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_who_shares_a_write_is_found_out_in_steps(bench: Bench, both: bool) -> None:
+    streams = [weighed(bench.clock)(user) for user in "uv" for _ in range(10 * STEP)]
     for stream in streams:
         bench.hub.add(stream)
     bench.deliver(USER, ALL if both else OTHER)
+    assert in_short_turns(bench) > 10
+    first, second = ([1, 2], [2]) if both else ([1], [2])
+    assert [stream.received for stream in streams] == [first] * 10 * STEP + [second] * 10 * STEP
+    assert all(len(stream.writes) == 1 for stream in streams)
+
+
+def test_who_is_told_which_channels_is_found_out_in_steps(bench: Bench) -> None:
+    channels = ("c", "d")
+    streams = [
+        weighed(bench.clock)("u", channels=channels[:count], labelled=True)
+        for count in (1, 2)
+        for _ in range(10 * STEP)
+    ]
+    for stream in streams:
+        bench.hub.add(stream)
+    bench.deliver((CHANNEL, topic.channel("d")))
+    leaver = streams.pop()
+    bench.turn()
+    bench.hub.remove(leaver)
+    assert in_short_turns(bench) > 10
+    assert {stream.writes[0].count(b"channel: ") for stream in streams[: 10 * STEP]} == {1}
+    assert {stream.writes[0].count(b"channel: ") for stream in streams[10 * STEP :]} == {2}
+    assert all(len(stream.writes) == 1 for stream in streams)
+
+
+def in_short_turns(bench: Bench) -> int:
+    """Take all turns, none much longer than a slice; return how many."""
     turns = 0
     while bench.loop:
         begun = bench.clock.now
         bench.turn()
         turns += 1
         assert bench.clock.now - begun < 2 * SLICE
-    assert turns > 10
-    first, second = ([1, 2], [2]) if both else ([1], [2])
-    assert [stream.received for stream in streams] == [first] * 10 * STEP + [second] * 10 * STEP
-    assert all(len(stream.writes) == 1 for stream in streams)
+    return turns
 
 
 def test_a_message_to_very_many_is_planned_alone_when_time_is_short(bench: Bench) -> None:

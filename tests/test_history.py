@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import FakeClock, make_message, sequences
 from tornado_sse import topic
 from tornado_sse.event import Encoding
-from tornado_sse.history import MAX_TOPICS, OVERHEAD, TOPIC_OVERHEAD, History
+from tornado_sse.history import MAX_TOPICS, OVERHEAD, SWEEP, TOPIC_OVERHEAD, History
 from tornado_sse.message import Message
 from tornado_sse.topic import ALL, Topic
 
@@ -99,13 +99,27 @@ def test_a_message_goes_when_its_time_is_over() -> None:
     assert bench.history.bytes == 0
 
 
-def test_a_quiet_topic_is_swept_when_another_gets_a_message() -> None:
+def test_a_quiet_topic_is_swept_when_its_last_message_is_too_old() -> None:
     bench = Bench(ttl=10)
     bench.publish(A)
-    bench.clock.advance(10)
+    bench.clock.advance(9)
     message = bench.publish(B)
+    bench.clock.advance(1)
+    assert not bench.history.sweep()
     assert bench.history.bytes == TOPIC_OVERHEAD + cost(message)
     assert bench.replay([A]) == ([], 1)
+
+
+def test_what_is_too_old_is_swept_in_steps() -> None:
+    bench = Bench(size=SWEEP * 2, ttl=10)
+    for _ in range(SWEEP + 1):
+        bench.publish(A)
+    bench.clock.advance(10)
+    assert bench.history.sweep()
+    assert TOPIC_OVERHEAD < bench.history.bytes < 2 * TOPIC_OVERHEAD
+    assert not bench.history.sweep()
+    assert bench.history.bytes == 0
+    assert bench.replay([A]) == ([], SWEEP + 1)
 
 
 def test_a_message_with_a_time_of_its_own_is_not_missed_after_it() -> None:
@@ -229,10 +243,12 @@ class Model:
     def keep(self, one: Topic, messages: list[Message]) -> None:
         self.kept = [pair for pair in self.kept if pair[0] != one] + [(one, message) for message in messages]
 
-    def make_room(self) -> None:
+    def sweep(self) -> None:
         for one in self.by_quiet():
             if self.of(one)[-1].accepted_at <= self.clock.now - self.ttl:
                 self.keep(one, [])
+
+    def make_room(self) -> None:
         while len(self.by_quiet()) > self.max_topics:
             self.keep(self.by_quiet()[0], [])
         while self.bytes > self.max_bytes:
@@ -269,6 +285,10 @@ class Wait(NamedTuple):
     seconds: float
 
 
+class Sweep(NamedTuple):
+    """A step: let go of what is too old."""
+
+
 class Ask(NamedTuple):
     """A step: replay."""
 
@@ -281,6 +301,7 @@ SOME_TOPICS = st.lists(st.sampled_from([ALL, *TOPICS]), min_size=1, max_size=3, 
 STEPS = st.lists(
     st.builds(Publish, SOME_TOPICS, st.sampled_from([None, None, None, 0.0, 3.0, 100.0]), st.integers(0, 300))
     | st.builds(Wait, st.sampled_from([0.5, 2.0, 6.0]))
+    | st.builds(Sweep)
     | st.builds(Ask, SOME_TOPICS, st.integers(0, 40), st.integers(0, 40)),
     max_size=40,
 )
@@ -289,7 +310,7 @@ STEPS = st.lists(
 @settings(max_examples=300)
 @given(STEPS, st.integers(0, 4), st.sampled_from([1700, 3000, 6000, 10**6]), st.integers(1, 6))
 def test_it_replays_what_a_plain_model_does_and_no_hole_is_silent(
-    steps: list[Publish | Wait | Ask], size: int, max_bytes: int, max_topics: int
+    steps: list[Publish | Wait | Sweep | Ask], size: int, max_bytes: int, max_topics: int
 ) -> None:
     bench = Bench(size=size, ttl=10, max_bytes=max_bytes, max_topics=max_topics)
     model = Model(bench.clock, size, 10, max_bytes, max_topics)
@@ -299,6 +320,9 @@ def test_it_replays_what_a_plain_model_does_and_no_hole_is_silent(
             assert bench.history.bytes <= max_bytes
         elif isinstance(step, Wait):
             bench.clock.advance(step.seconds)
+        elif isinstance(step, Sweep):
+            bench.history.sweep()
+            model.sweep()
         else:
             check_replay(bench, model, step.topics, step.after, min(step.upto, bench.last))
         assert bench.history.bytes == model.bytes

@@ -41,6 +41,17 @@ async def test_is_ready_once_started_and_until_it_drains() -> None:
 
 
 @pytest.mark.gen_test
+async def test_what_time_asks_for_is_done_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = EventServer(settings())
+    left = [False, True, True]
+    monkeypatch.setattr(node.registry, "tick", lambda: bool(left) and left.pop())
+    await node.start()
+    await until(lambda: not left)
+    await node.close()
+    assert not left
+
+
+@pytest.mark.gen_test
 async def test_publishing_starts_it() -> None:
     node = EventServer(settings())
     receipt = await node.publish({"user": "u1"}, {"order": 7})

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from client_support import parse_block
 from server_support import Clock
 from stream_support import Bench, bench_with, break_socket, drained, ended, received, texts
+from tornado_sse.fanout import SLICE
 from tornado_sse.notices import CloseReason
 from tornado_sse.registry import EXPIRY_WARNING, FAREWELL_TIME
 from tornado_sse.ring import SLOTS
@@ -294,6 +295,40 @@ def test_a_farewell_that_was_taken_is_forgotten(bench: Bench) -> None:
     assert stream.is_closed
     bench.registry.tick()
     assert len(bench.registry.farewells) == 0
+
+
+def test_many_ends_at_one_time_leave_turns_to_others(bench: Bench) -> None:
+    for _ in range(40):
+        bench.live(expires_at=bench.clock.now + EXPIRY_WARNING)
+    tick_for(bench, 1)
+    bench.registry.on_ended = lambda _: bench.clock.advance(SLICE / 4)
+    bench.clock.advance(EXPIRY_WARNING)
+    longest = slices = 0.0
+    more = True
+    while more:
+        begun = bench.clock.now
+        more = bench.registry.tick()
+        longest = max(longest, bench.clock.now - begun)
+        slices += 1
+    assert bench.stats.streams_closed == {"expired": 40}
+    assert slices >= 10
+    assert longest < 2 * SLICE
+
+
+def test_a_stream_that_ends_before_its_turn_gets_no_keepalive(bench: Bench) -> None:
+    (first, _), *_, (second, peer) = [bench.live() for _ in range(SLOTS + 1)]  # both in one slot
+
+    def send(data: bytes) -> int:
+        bench.clock.advance(SLICE)
+        return len(data)
+
+    first.send = send
+    bench.clock.advance(15)
+    assert bench.registry.tick()
+    second.close(CloseReason.CLIENT_GONE)
+    assert not bench.registry.tick()
+    assert bench.stats.keepalives_sent == SLOTS
+    assert received(peer) == b""
 
 
 def test_tells_of_a_gap_in_positions(bench: Bench) -> None:

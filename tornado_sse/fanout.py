@@ -6,13 +6,14 @@ bytes at once (`send`), and that keeps what is left over (`backlog`).
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice, repeat
+from itertools import islice, repeat
 from typing import Generic, Protocol, TypeVar
 
 from tornado_sse.event import Encoding
 from tornado_sse.hub import Hub, Subscriber
 from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import WRITE_SIZE, Outbox
+from tornado_sse.sharing import Audience, Plan, share
 from tornado_sse.stats import Stats
 
 SLICE = 0.0015
@@ -20,9 +21,6 @@ SLICE = 0.0015
 
 PAUSE = 2
 """Turns of the loop between two slices: a request is read in one and answered in the next, and waits for one slice."""
-
-STEP = 256
-"""Streams looked at between two looks at the clock, while it is found out which share their writes."""
 
 STRIDE = 32
 """Writes between two looks at the clock, while sockets take everything at once."""
@@ -47,9 +45,6 @@ class Target(Subscriber, Protocol):
 
 
 T = TypeVar("T", bound=Target)
-
-Audience = tuple[list[Message], Sequence[T]]
-"""Messages that leave in one write, and the streams that get them."""
 
 
 class Fanout(Generic[T]):
@@ -120,25 +115,15 @@ class Fanout(Generic[T]):
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
-        audiences: list[Audience[T]] = []
+        plans: list[Plan[T]] = []
         self._planned_at = self._clock()
-        runs = 0
         while self._pending and (not self._planned or self._clock() < deadline):
             run = self._take_run()
-            audiences.append((run, tuple(self._hub.matching(run[0].topics))))
-            runs += 1
-            if self._hub.labelling:
-                audiences += self._labelled(run)
-            if runs == 1 and self._pending and self._pending[0].topics == run[0].topics:
+            labels = self._hub.labels(run[0].topics) if self._hub.labelling else ()
+            plans.append((run, tuple(self._hub.matching(run[0].topics)), labels))
+            if len(plans) == 1 and self._pending and self._pending[0].topics == run[0].topics:
                 break  # a write is full already
-        if runs == 1:
-            self._writes = _writes(audiences)
-        else:
-            self._sharing = _shared(audiences)
-
-    def _labelled(self, run: list[Message]) -> Iterator[Audience[T]]:
-        for channels, streams in self._hub.labels(run[0].topics).items():
-            yield [message.labelled(channels) for message in run], streams
+        self._sharing = share(plans)
 
     def _take_run(self) -> list[Message]:
         """Take the messages that go to the same topics, of about one write at most."""
@@ -226,59 +211,3 @@ def _writes(audiences: Iterable[Audience[T]]) -> Iterator[tuple[Batch, T]]:
             yield batch, streams[0]
         else:
             yield from zip(repeat(batch), streams)
-
-
-def _shared(audiences: Sequence[Audience[T]]) -> Iterator[Iterable[Audience[T]] | None]:
-    """Gather the streams that get the very same runs of messages, so that each has one write, and share the bytes.
-
-    That takes a while, so it is done in steps: None stands for one, and the audiences come last.
-    """
-    entries = sum(len(streams) for _, streams in audiences)
-    everybody, once = chain.from_iterable(streams for _, streams in audiences), set[T]()
-    for _ in range(0, entries, STEP):
-        once.update(islice(everybody, STEP))
-        yield None
-    if len(once) == entries:  # nobody is in two audiences; those of one run never share anybody
-        yield audiences
-        return
-    shares: dict[T, list[list[Message]]] = {}
-    for run, streams in audiences:
-        for begin in range(0, len(streams), STEP):
-            for stream in streams[begin : begin + STEP]:
-                share = shares.get(stream)
-                if share is None:
-                    shares[stream] = [run]
-                else:
-                    share.append(run)
-            yield None
-    groups: dict[tuple[int, ...] | int, tuple[list[list[Message]], list[T]]] = {}
-    rest = iter(shares.items())
-    for _ in range(0, len(shares), STEP):
-        for stream, runs in islice(rest, STEP):
-            key = id(runs[0]) if len(runs) == 1 else tuple(map(id, runs))
-            group = groups.get(key)
-            if group is None:
-                groups[key] = (runs, [stream])
-            else:
-                group[1].append(stream)
-        yield None
-    yield _grouped(groups.values())
-
-
-def _grouped(groups: Iterable[tuple[list[list[Message]], list[T]]]) -> Iterator[Audience[T]]:
-    for runs, streams in groups:
-        for part in runs if len(runs) == 1 else _parts(chain.from_iterable(runs)):
-            yield part, streams
-
-
-def _parts(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    """Part messages into writes of about `WRITE_SIZE` bytes."""
-    part: list[Message] = []
-    size = 0
-    for message in messages:
-        if size >= WRITE_SIZE:
-            yield part
-            part, size = [], 0
-        part.append(message)
-        size += len(message.frame.chunk)
-    yield part

@@ -22,6 +22,9 @@ OVERHEAD = 400
 TOPIC_OVERHEAD = 1200
 """Bytes that a topic with messages costs beside them: its name, its places, a queue whose first block holds 64."""
 
+SWEEP = 500
+"""Messages let go in one sweep: that takes a millisecond or two."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -69,11 +72,10 @@ class History:
     def extend(self, messages: Iterable[Message]) -> None:
         """Keep messages, whose sequences are above all before. One with a ttl of 0 is not kept, and not missed."""
         oldest = self._clock() - self._ttl
-        kept = [message for message in messages if message.expires_at != message.accepted_at]
-        for message in kept:
-            self._append(message, oldest)
-        if kept:
-            self._make_room(oldest)
+        for message in messages:
+            if message.expires_at != message.accepted_at:
+                self._append(message, oldest)
+        self._make_room()
 
     def _append(self, message: Message, oldest: float) -> None:
         cost = self._cost(message)
@@ -110,10 +112,22 @@ class History:
                 found.append(message)
         return Replay(found, lost if lost > after else 0)
 
-    def _make_room(self, oldest: float) -> None:
+    def sweep(self) -> bool:
+        """Let go of some of what is too old in topics that are quiet; return whether there may be more."""
+        oldest, left = self._clock() - self._ttl, SWEEP
+        while left and self._logs:
+            topic, log = next(iter(self._logs.items()))
+            if log.messages[-1].accepted_at > oldest:
+                return False
+            count = min(left, len(log.messages))
+            self._evict(topic, log, count)
+            left -= count
+        return bool(self._logs)
+
+    def _make_room(self) -> None:
         while self._logs:
             topic, log = next(iter(self._logs.items()))
-            if log.messages[-1].accepted_at <= oldest or len(self._logs) > self._max_topics:
+            if len(self._logs) > self._max_topics:
                 self._evict(topic, log, len(log.messages))
             elif self.bytes > self._max_bytes:
                 self._evict(topic, log, 1)

@@ -1,10 +1,11 @@
 """The hub: which streams are open, by topic. Changed synchronously, never across an await."""
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from tornado_sse import topic
+from tornado_sse.steps import in_steps
 from tornado_sse.topic import Topic
 
 
@@ -59,6 +60,10 @@ class Index(Generic[K, S]):
             del self._entries[key]
 
 
+Labelled = tuple[tuple[str, ...], Sequence[S]]
+"""Names of channels, and the streams that are told them."""
+
+
 class Hub(Generic[S]):
     """All streams of this node, by user, by session and by channel; labelled streams have an index of channels apart.
 
@@ -105,28 +110,22 @@ class Hub(Generic[S]):
             return self._listeners(topics[0])
         return dict.fromkeys(chain.from_iterable(map(self._listeners, topics)))
 
-    def labels(self, topics: Sequence[Topic]) -> dict[tuple[str, ...], list[S]]:
-        """Return the streams that get it for their channels alone, and are told which, by these names."""
+    def labels(self, topics: Sequence[Topic]) -> Iterator[Labelled[S] | None]:
+        """Find the streams that get it for their channels alone, and are told which, by these names, of those open now.
+
+        With several topics that takes a look at each stream, so it is done in steps: where None is yielded, one was.
+        """
         names = [topic.name for topic in topics if topic.kind == "channel"]
-        if len(topics) == 1:  # as nearly all are: nothing is looked at stream by stream
-            return {(name,): found for name in names if (found := list(self.labelled.get(name)))}
-        others = self.matching([topic for topic in topics if topic.kind != "channel"])
-        through: dict[S, tuple[str, ...]] = {}
-        for name in names:
-            for stream in self.labelled.get(name):
-                if stream not in others:
-                    through[stream] = (*through.get(stream, ()), name)
-        groups: dict[tuple[str, ...], list[S]] = {}
-        for stream, channels in through.items():
-            groups.setdefault(channels, []).append(stream)
-        return groups
+        listening = [(name, tuple(found)) for name in names if (found := self.labelled.get(name))]
+        if len(topics) == 1:
+            return iter([((name,), streams) for name, streams in listening])
+        return _labels(listening, self.matching([topic for topic in topics if topic.kind != "channel"]))
 
     def reach(self, topics: Sequence[Topic]) -> int:
         """Count the streams that get what goes to any of the topics. Several topics take a look at each stream."""
-        if len(topics) == 1:
-            told = self.labelled.get(topics[0].name) if topics[0].kind == "channel" else ()
-            return len(self._listeners(topics[0])) + len(told)
-        return len(self.matching(topics)) + (sum(map(len, self.labels(topics).values())) if self.labelling else 0)
+        labelled = [self.labelled.get(topic.name) for topic in topics if topic.kind == "channel"]
+        listeners = [*map(self._listeners, topics), *labelled]
+        return sum(map(len, listeners)) if len(topics) == 1 else len(set(chain.from_iterable(listeners)))
 
     def _listeners(self, topic: Topic) -> Collection[S]:
         if topic.kind == "user":
@@ -136,6 +135,22 @@ class Hub(Generic[S]):
         if topic.kind == "session":
             return self.sessions.get((topic.name, topic.session))
         return self.streams
+
+
+def _labels(listening: Iterable[tuple[str, Sequence[S]]], others: Collection[S]) -> Iterator[Labelled[S] | None]:
+    through: dict[S, tuple[str, ...]] = {}
+    for name, streams in listening:
+        for step in in_steps(streams):
+            for stream in step:
+                if stream not in others:
+                    through[stream] = (*through.get(stream, ()), name)
+            yield None
+    groups: dict[tuple[str, ...], list[S]] = {}
+    for told in in_steps(through.items()):
+        for stream, channels in told:
+            groups.setdefault(channels, []).append(stream)
+        yield None
+    yield from groups.items()
 
 
 def topics_of(user: str, session: str, channels: Sequence[str]) -> Iterator[Topic]:

@@ -211,11 +211,12 @@ class Node:
             clock=self.clocks.wall,
         )
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         now = self.clocks.monotonic()
         self.stats.loop_lag.observe(max(0.0, now - self._ticked - self._ticker.interval))
         self._ticked = now
-        self.registry.tick()
+        while self.registry.tick():  # noqa: ASYNC110 - it waits for nothing: the streams get their turn
+            await asyncio.sleep(0)
 
     async def _tell_counts(self) -> None:
         try:

@@ -6,13 +6,13 @@ One tick serves all streams: no stream has a timer of its own.
 import random
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from tornado_sse import notices
 from tornado_sse.deadlines import Deadlines
 from tornado_sse.event import Encoding, Frame
-from tornado_sse.fanout import Fanout
+from tornado_sse.fanout import SLICE, Fanout
 from tornado_sse.hub import Hub
 from tornado_sse.log import fingerprint, logger
 from tornado_sse.notices import CloseReason, GapReason
@@ -77,6 +77,7 @@ class Registry:
         self._deadlines: Deadlines[Stream] = Deadlines(clocks.wall())
         self.farewells: deque[tuple[float, Stream]] = deque()
         self._ages_checked = clocks.monotonic()
+        self._chores: Iterator[None] | None = None
 
     def open(  # noqa: PLR0913 - what a stream is made of, all by name
         self,
@@ -146,18 +147,35 @@ class Registry:
         """Draw a time to reconnect in milliseconds: half to one and a half of the mean, so that clients spread."""
         return round(self._retry * 1000 * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
 
-    def tick(self) -> None:
-        """Do what time asks for: keepalives, ends of tokens, ages of backlogs, farewells nobody took."""
+    def tick(self) -> bool:
+        """Do what time asks for, for a slice at most; return whether there is more to do at once."""
         now = self._clocks.monotonic()
+        if self._chores is None:
+            self._chores = self._due(now)
+        for _ in self._chores:
+            if self._clocks.monotonic() >= now + SLICE:
+                return True
+        self._chores = None
+        return False
+
+    def _due(self, now: float) -> Iterator[None]:
+        """Send keepalives, see to ends of tokens, farewells nobody took, and ages of backlogs, stream by stream."""
         for stream in self._ring.pass_until(now):
-            self.stats.keepalives_sent += stream.keepalive()
+            if not stream.is_ended:
+                self.stats.keepalives_sent += stream.keepalive()
+            yield
         for stream in self._deadlines.take_due(self._clocks.wall()):
             self._expire(stream)
+            yield
         while self.farewells and (self.farewells[0][0] <= now or self.farewells[0][1].is_closed):
             self.farewells.popleft()[1].abandon()
+            yield
         if now - self._ages_checked >= min(1.0, self.bounds.max_age / 4):
             self._ages_checked = now
-            self._check_ages()
+            for stream in list(self.buffered):
+                stream.check_age()
+                yield
+            self.sessions.purge()
 
     def abandon_all(self) -> None:
         """Close every socket at once, without farewell."""
@@ -216,11 +234,6 @@ class Registry:
                 stream.close(reason)
 
         self.fanout.afterwards(close)
-
-    def _check_ages(self) -> None:
-        for stream in list(self.buffered):
-            stream.check_age()
-        self.sessions.purge()
 
     def _schedule_expiry(self, stream: Stream) -> None:
         self._deadlines.set(stream, stream.expires_at - EXPIRY_WARNING)

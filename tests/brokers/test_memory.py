@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from broker_support import Node
+from client_support import until
 from support import FakeClock, sequences
 from tornado_sse import topic
+from tornado_sse.brokers import memory
 from tornado_sse.brokers.base import Disconnect
 from tornado_sse.brokers.memory import MemoryBroker
 from tornado_sse.errors import Unavailable
-from tornado_sse.history import History
+from tornado_sse.history import SWEEP, History
 from tornado_sse.message import Draft
 
 USER = topic.user("u")
@@ -97,6 +99,24 @@ def test_of_idempotency_keys_the_oldest_go_first(clock: FakeClock) -> None:
 
     assert asyncio.run(publish("a", "b", "c")) == [False, False, False]
     assert asyncio.run(publish("b", "c", "a")) == [True, True, False]
+
+
+def test_what_is_too_old_is_let_go_of_though_nothing_is_published(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "SWEEP_EVERY", 0.001)
+    history = History(size=3 * SWEEP, ttl=60, max_bytes=10**9, clock=clock)
+    broker = MemoryBroker(history, idempotency_window=10, clock=clock)
+
+    async def scenario() -> None:
+        await broker.start(Node(broker))
+        await broker.publish([Draft((USER,), "x")] * 3 * SWEEP)
+        clock.advance(60)
+        await until(lambda: history.bytes == 0)
+        await broker.close()
+
+    asyncio.run(scenario())
+    assert history.bytes == 0
 
 
 def test_after_close_nothing_is_taken(broker: MemoryBroker) -> None:

@@ -1,5 +1,6 @@
 """The broker of a single node: history and order in this process's memory, gone with it."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,11 @@ from tornado_sse.expiring import ExpiringDict
 from tornado_sse.history import History
 from tornado_sse.message import Draft, Message, number
 from tornado_sse.position import Position
+from tornado_sse.ticker import Ticker
 from tornado_sse.topic import Topic
+
+SWEEP_EVERY = 1.0
+"""Seconds between two sweeps of history."""
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -39,13 +44,16 @@ class MemoryBroker(Broker):
         self._sequence = 0
         self._closed = False
         self._receiver: Receiver | None = None
+        self._sweeping = Ticker(self._sweep, SWEEP_EVERY)
 
     async def start(self, receiver: Receiver) -> None:
         """Begin to deliver."""
         self._receiver = receiver
+        self._sweeping.start()
 
     async def close(self) -> None:
         """Stop delivering."""
+        self._sweeping.stop()
         self._closed = True
         self._receiver = None
 
@@ -100,3 +108,7 @@ class MemoryBroker(Broker):
     def health(self) -> Health:
         """Memory is always up."""
         return Health(up=True)
+
+    async def _sweep(self) -> None:
+        while self._history.sweep():  # noqa: ASYNC110 - it waits for nothing: the streams get their turn
+            await asyncio.sleep(0)
