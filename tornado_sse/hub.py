@@ -115,17 +115,19 @@ class Hub(Generic[S]):
 
         With several topics that takes a look at each stream, so it is done in steps: where None is yielded, one was.
         """
-        names = [topic.name for topic in topics if topic.kind == "channel"]
-        listening = [(name, tuple(found)) for name in names if (found := self.labelled.get(name))]
+        listening = [(topic.name, tuple(found)) for topic in topics if (found := self._told(topic))]
         if len(topics) == 1:
             return iter([((name,), streams) for name, streams in listening])
         return _labels(listening, self.matching([topic for topic in topics if topic.kind != "channel"]))
 
     def reach(self, topics: Sequence[Topic]) -> int:
         """Count the streams that get what goes to any of the topics. Several topics take a look at each stream."""
-        labelled = [self.labelled.get(topic.name) for topic in topics if topic.kind == "channel"]
-        listeners = [*map(self._listeners, topics), *labelled]
-        return sum(map(len, listeners)) if len(topics) == 1 else len(set(chain.from_iterable(listeners)))
+        if len(topics) == 1:
+            return len(self._listeners(topics[0])) + len(self._told(topics[0]))
+        return len(set(chain(*map(self._listeners, topics), *map(self._told, topics))))
+
+    def _told(self, topic: Topic) -> Collection[S]:
+        return self.labelled.get(topic.name) if topic.kind == "channel" else ()
 
     def _listeners(self, topic: Topic) -> Collection[S]:
         if topic.kind == "user":
