@@ -1,6 +1,7 @@
 """The server as a part of somebody else's application."""
 
 import ast
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -125,6 +126,28 @@ async def test_the_access_log_of_the_application_shows_no_credential(
     lines = [record.getMessage() for record in caplog.records if record.name == "tornado.access"]
     assert len(lines) == 2
     assert not any(secret[:40] in line or minted[:40] in line for line in lines)
+    await server.close()
+
+
+@pytest.mark.parametrize("guard", ["xsrf_cookies", "cross_origin_protection"])
+@pytest.mark.gen_test
+async def test_what_an_application_guards_its_forms_with_is_not_asked_of_us(
+    app: Application, http_client: AsyncHTTPClient, base_url: str, guard: str
+) -> None:
+    server = EventServer(Settings(jwt_secret=SECRET, allowed_origins=["https://app.example.com"]))
+    app.settings[guard] = True
+    app.add_handlers(r".*", server.routes())
+    headers = {"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"} | bearer()
+    for origin, status in (("https://app.example.com", 200), ("https://elsewhere.example.com", 403)):
+        response = await http_client.fetch(
+            f"{base_url}/sse/publish",
+            method="POST",
+            body='{"to": "all", "data": "x"}',
+            headers=headers | {"Origin": origin},
+            raise_error=False,
+        )
+        assert response.code == status
+        assert "receipts" in json.loads(response.body) or "origin" in json.loads(response.body)["message"]
     await server.close()
 
 

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         ["HS256", "RS256", "ES256", "EdDSA"], min_length=1, description="Algorithms that a token may be signed with."
     )
     jwt_issuer: str | None = Field(None, description="What a token's iss must be; empty: anything.")
-    jwt_audience: str | None = Field(None, description="What a token's aud must contain; empty: a token has no aud.")
+    jwt_audience: str | None = Field(None, description="What a token's aud must contain; empty: it may have none.")
     jwt_leeway: float = Field(5, ge=0, le=30, description="Seconds that clocks may differ by, for a token's times.")
 
     session_secret: Secret | None = Field(
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     max_streams: int = Field(0, ge=0, description="Open streams in all; 0: no cap.")
     max_streams_per_user: int = Field(32, ge=0, description="Open streams of one user; 0: no cap.")
     user_cap_policy: Literal["reject", "replace"] = Field(
-        "reject", description="What a user's stream over the cap does: it is rejected, or replaces the oldest."
+        "reject", description="What happens over a user's cap: the new stream is rejected, or the oldest ended."
     )
     max_streams_per_address: int = Field(0, ge=0, description="Open streams from one address; 0: no cap.")
     max_channels: int = Field(32, ge=1, description="Channels that one stream may ask for.")

@@ -20,7 +20,8 @@ def serve(config_file: Path | None, **flags: object) -> None:
     It needs a key that tokens are checked with: a secret, key files, or a JWKS URL. With --dev it makes a secret for
     this run. Prefer a variable or the file to a flag for a secret: other users of the machine can see flags.
 
-    A list is separated by commas. Exit codes: 0 drained, 1 an address can't be had, 2 settings refused, 3 cut short.
+    A list is separated by commas. Exit codes: 0 drained, 1 an address can't be had or the broker can't be reached,
+    2 settings refused, 3 cut short.
     """
     settings = read_settings(config_file, flags)
     try:

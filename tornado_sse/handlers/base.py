@@ -70,6 +70,13 @@ class BaseHandler(RequestHandler):
             raise Forbidden(AuthFailure.ORIGIN, "pages of this origin are not allowed here")
         return None if self.server.started else self.server.start()
 
+    def check_xsrf_cookie(self) -> None:
+        """Go without, whatever the host application does: a cookie counts only if the browser vouches for the page."""
+
+    def check_trusted_origin(self, _origin: str) -> bool:
+        """Leave that to `prepare`, whose rules are ours and not the host application's."""
+        return True
+
     def _set_cors_headers(self) -> None:
         for name, value in cors_headers(self.request.headers, self.server.settings.allowed_origins):
             self.set_header(name, value)
