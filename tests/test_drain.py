@@ -6,7 +6,7 @@ import pytest
 from client_support import parse_block
 from server_support import Clock
 from stream_support import SMALL, Bench, bench_with, received
-from tornado_sse.drain import closed_by, drain
+from tornado_sse.drain import AT_ONCE, closed_by, drain
 from tornado_sse.notices import CloseReason
 from tornado_sse.outbox import Bounds, SlowPolicy
 
@@ -53,6 +53,13 @@ def test_lets_streams_go_one_after_the_other(bench: Bench, steps: list[int], clo
         assert farewell.json() == {"reason": "draining", "reconnect": True}
         assert 1000 <= int(str(farewell.retry)) <= 3000
     assert bench.stats.streams_closed == {"draining": 36}
+
+
+def test_with_no_time_at_all_others_have_their_turn_still(bench: Bench, steps: list[int]) -> None:
+    for _ in range(3 * AT_ONCE):
+        bench.live()
+    asyncio.run(drain(bench.registry, 0, bench.clock))
+    assert steps[:3] == [2 * AT_ONCE, AT_ONCE, 0]
 
 
 def test_the_oldest_goes_first(bench: Bench, steps: list[int]) -> None:

@@ -88,6 +88,21 @@ async def test_clients_are_cut_each_in_its_time(clock: Clock) -> None:
 
 
 @pytest.mark.gen_test
+async def test_many_are_cut_a_few_at_a_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CUTS", 2)
+    async with listening(clock=clock) as listener:
+        clients = [await Client.to(listener.port) for _ in range(6)]
+        await until(lambda: len(listener.connections) == 6)
+        clock.advance(module.SLOW)
+        listener._cut()
+        assert len(listener.connections) == 4
+        await until(lambda: not listener.connections)
+        for client in clients:
+            assert await client.read() == b""
+            client.close()
+
+
+@pytest.mark.gen_test
 async def test_a_body_has_a_time_of_its_own(clock: Clock) -> None:
     async with listening(clock=clock) as listener:
         client = await Client.to(listener.port)

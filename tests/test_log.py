@@ -43,6 +43,22 @@ def test_a_session_id_is_logged_as_eight_digits_of_its_hash() -> None:
     assert len(log.fingerprint("\ud800")) == 8
 
 
+def test_a_log_that_nobody_reads_harms_nobody(stderr: Stderr, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    log.configure("info", "json")
+    monkeypatch.setattr(sys, "stderr", Broken())
+    structlog.get_logger().error("lost")
+    monkeypatch.undo()
+    structlog.get_logger().error("read again")
+    assert [line["event"] for line in lines(stderr)] == ["read again"]
+
+
 def test_json_has_time_level_event_and_fields_in_this_order(stderr: Stderr) -> None:
     log.configure("info", "json")
     structlog.get_logger().info("stream closed", reason="slow", duration=1.5)

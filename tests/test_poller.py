@@ -1,4 +1,6 @@
+import asyncio
 import socket
+from itertools import pairwise
 
 import pytest
 
@@ -147,4 +149,31 @@ async def test_who_was_ended_by_another_in_the_same_turn_is_told_nothing(poller:
 
 
 def test_can_be_closed_without_ever_being_started(poller: Poller) -> None:
+    poller.close()
+
+
+@pytest.mark.parametrize("victim", [None, 1])
+@pytest.mark.gen_test
+async def test_what_there_is_no_time_for_comes_first_in_the_next_turn(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch, victim: int | None
+) -> None:
+    monkeypatch.setattr("tornado_sse.poller.SLICE", 0.0)
+    owners = [Owner(poller) for _ in range(3)]
+    if victim is not None:
+        owners[0].victims.append(owners[victim])
+    for owner in owners:
+        owner.peer.send(b"a")
+    poller.start()
+    heard: list[list[bool]] = []
+    while not owners[2].heard:
+        await asyncio.sleep(0)
+        heard.append([bool(owner.heard) for owner in owners])
+    told = [index for index in range(3) if index != victim]
+    assert [owner.heard for owner in owners] == [["read 1"] if index in told else [] for index in range(3)]
+    for earlier, later in pairwise(told):
+        assert next(i for i, row in enumerate(heard) if row[earlier]) < next(
+            i for i, row in enumerate(heard) if row[later]
+        )
+    for index in told:
+        owners[index].end()
     poller.close()

@@ -9,6 +9,9 @@ from tornado_sse.registry import Registry
 STEP = 0.05
 """Seconds between two steps."""
 
+AT_ONCE = 8
+"""Streams closed in one turn of the loop: each takes 0.2 ms."""
+
 SHARE = 0.9
 """Part of the time over which streams are closed; the rest is for farewells to leave."""
 
@@ -27,7 +30,9 @@ async def drain(registry: Registry, duration: float, clock: Callable[[], float])
     closed = 0
     while (registry.hub.streams and closed < total) or (registry.farewells and clock() - started < duration):
         due = closed_by(total, clock() - started, duration)
-        for _ in range(due - closed):
+        for number in range(due - closed):
             next(streams).close(CloseReason.DRAINING, registry.retry())
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
         closed = due
         await asyncio.sleep(STEP)

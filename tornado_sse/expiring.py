@@ -31,20 +31,24 @@ class ExpiringDict(Generic[K, V]):
         """Set or replace the value; its time starts anew."""
         self._entries[key] = (self._clock() + self._ttl, value)
         self._entries.move_to_end(key)
-        self.purge()
+        self.purge(2)  # so that it shrinks while it is used
 
     def discard(self, key: K) -> None:
         """Forget the entry, if there is one."""
         self._entries.pop(key, None)
 
-    def purge(self) -> None:
-        """Forget some of what is over, if any. Entries are in the order of their ends, so this looks at no others."""
+    def purge(self, most: int = PURGE) -> bool:
+        """Forget some of what is over; return whether there may be more.
+
+        Entries are in the order of their ends, so this looks at no others.
+        """
         now = self._clock()
-        for _ in range(min(PURGE, len(self._entries))):
+        for _ in range(min(most, len(self._entries))):
             key, (end, _) = next(iter(self._entries.items()))
             if end > now and len(self._entries) <= self._limit:
-                return
+                return False
             self.discard(key)
+        return bool(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)

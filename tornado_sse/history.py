@@ -8,7 +8,8 @@ the floor is told of a possible hole rather than of none.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from heapq import merge
+from itertools import chain
+from operator import attrgetter
 
 from tornado_sse.message import Message
 from tornado_sse.topic import Topic
@@ -106,7 +107,7 @@ class History:
             lost = max(lost, log.lost)
             runs.append([message for message in log.messages if after < message.sequence <= upto])
         found: list[Message] = []
-        for message in merge(*runs, key=lambda message: message.sequence):
+        for message in sorted(chain.from_iterable(runs), key=attrgetter("sequence")):
             twice = found and found[-1].sequence == message.sequence
             if not twice and (message.expires_at is None or message.expires_at > now):
                 found.append(message)

@@ -124,7 +124,9 @@ class Hub(Generic[S]):
         """Count the streams that get what goes to any of the topics. Several topics take a look at each stream."""
         if len(topics) == 1:
             return len(self._listeners(topics[0])) + len(self._told(topics[0]))
-        return len(set(chain(*map(self._listeners, topics), *map(self._told, topics))))
+        found = [*map(self._listeners, topics), *map(self._told, topics)]
+        most = max(found, key=len)
+        return len(most) + len({stream for few in found if few is not most for stream in few if stream not in most})
 
     def _told(self, topic: Topic) -> Collection[S]:
         return self.labelled.get(topic.name) if topic.kind == "channel" else ()

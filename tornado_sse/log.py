@@ -5,7 +5,8 @@ import json
 import logging
 import re
 import sys
-from typing import Literal, cast
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -71,10 +72,22 @@ def configure(level: str, log_format: Literal["auto", "json", "console"], **alwa
     structlog.configure(
         processors=[*start, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     _route_standard_library([structlog.stdlib.add_logger_name, *start], render, least)
+
+
+class _Stderr:
+    """Stderr without its errors: if nobody reads the log any more, that is no reason for anything else to fail."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def _route_standard_library(start: list[Processor], render: Processor, least: int) -> None:

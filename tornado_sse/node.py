@@ -5,7 +5,7 @@ Handlers speak to it; `app` builds it.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 
 from tornado_sse.admission import Caps, UserCapPolicy
@@ -14,6 +14,7 @@ from tornado_sse.brokers.base import Broker, Disconnect
 from tornado_sse.census import INTERVAL, Census
 from tornado_sse.config import Settings
 from tornado_sse.errors import ApiError, BadRequest, Unavailable
+from tornado_sse.fanout import PAUSE
 from tornado_sse.hub import topics_of
 from tornado_sse.inbound import Inbound
 from tornado_sse.jwks import Jwks
@@ -211,12 +212,19 @@ class Node:
             clock=self.clocks.wall,
         )
 
-    async def _tick(self) -> None:
+    def _tick(self) -> Coroutine[None, None, None] | None:
         now = self.clocks.monotonic()
         self.stats.loop_lag.observe(max(0.0, now - self._ticked - self._ticker.interval))
         self._ticked = now
-        while self.registry.tick():  # noqa: ASYNC110 - it waits for nothing: the streams get their turn
-            await asyncio.sleep(0)
+        return self._go_on() if self.registry.tick() else None
+
+    async def _go_on(self) -> None:
+        more = True
+        while more:
+            for _ in range(1 + PAUSE):
+                await asyncio.sleep(0)
+            more = self.registry.tick()
+        self._ticked = self.clocks.monotonic()
 
     async def _tell_counts(self) -> None:
         try:

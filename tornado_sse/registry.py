@@ -78,6 +78,7 @@ class Registry:
         self.farewells: deque[tuple[float, Stream]] = deque()
         self._ages_checked = clocks.monotonic()
         self._chores: Iterator[None] | None = None
+        self._expiring: Iterator[None] | None = None
 
     def open(  # noqa: PLR0913 - what a stream is made of, all by name
         self,
@@ -150,22 +151,31 @@ class Registry:
     def tick(self) -> bool:
         """Do what time asks for, for a slice at most; return whether there is more to do at once."""
         now = self._clocks.monotonic()
-        if self._chores is None:
-            self._chores = self._due(now)
-        for _ in self._chores:
-            if self._clocks.monotonic() >= now + SLICE:
-                return True
+        self._chores = self._chores or self._do_chores(now)
+        if self._are_left(self._chores, now + SLICE):
+            return True
         self._chores = None
+        self._expiring = self._expiring or self._expire_due()
+        if self._are_left(self._expiring, now + SLICE):
+            return True
+        self._expiring = None
         return False
 
-    def _due(self, now: float) -> Iterator[None]:
-        """Send keepalives, see to ends of tokens, farewells nobody took, and ages of backlogs, stream by stream."""
+    def _are_left(self, steps: Iterator[None], deadline: float) -> bool:
+        """Make the steps until the deadline; return whether there are more."""
+        return any(self._clocks.monotonic() >= deadline for _ in steps)
+
+    def _expire_due(self) -> Iterator[None]:
+        """See to ends of tokens: many may fall into one second, and nothing else is to wait for them."""
+        for stream in self._deadlines.take_due(self._clocks.wall()):
+            self._expire(stream)
+            yield
+
+    def _do_chores(self, now: float) -> Iterator[None]:
+        """Send keepalives, see to farewells nobody took, and to ages of backlogs, stream by stream."""
         for stream in self._ring.pass_until(now):
             if not stream.is_ended:
                 self.stats.keepalives_sent += stream.keepalive()
-            yield
-        for stream in self._deadlines.take_due(self._clocks.wall()):
-            self._expire(stream)
             yield
         while self.farewells and (self.farewells[0][0] <= now or self.farewells[0][1].is_closed):
             self.farewells.popleft()[1].abandon()

@@ -44,6 +44,7 @@ def _labelled(plans: Sequence[Plan[T]]) -> Generator[None, None, list[Audience[T
             else:
                 channels, told = found
                 audiences.append(([message.labelled(channels) for message in run], told))
+                yield None
     return audiences
 
 

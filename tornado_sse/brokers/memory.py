@@ -110,5 +110,5 @@ class MemoryBroker(Broker):
         return Health(up=True)
 
     async def _sweep(self) -> None:
-        while self._history.sweep():  # noqa: ASYNC110 - it waits for nothing: the streams get their turn
+        while any([self._history.sweep(), self._seen.purge()]):  # noqa: ASYNC110 - the streams get their turn, that is all
             await asyncio.sleep(0)

@@ -185,10 +185,13 @@ class Reader:
                     f"$JS.API.DIRECT.GET.{self._layout.name}", request, f"{reply.subject}.{number}"
                 )
             messages = await self._link.within(reply.future)
-        return [self._batch(messages, f"{reply.subject}.{number}") for number in range(len(requests))]
+        answers: dict[str, list[Msg]] = {}
+        for message in messages:
+            answers.setdefault(message.subject, []).append(message)
+        return [self._batch(answers[f"{reply.subject}.{number}"]) for number in range(len(requests))]
 
-    def _batch(self, messages: Sequence[Msg], subject: str) -> Batch:
-        *found, end = (message for message in messages if message.subject == subject)
+    def _batch(self, answer: Sequence[Msg]) -> Batch:
+        *found, end = answer
         headers = end.headers or {}
         if headers[STATUS] not in ("204", "404"):
             raise Unavailable(f"NATS: {headers[STATUS]} {headers.get('Description', '')}")
