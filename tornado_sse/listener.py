@@ -34,7 +34,7 @@ LOG_EVERY = 1.0
 SLOW = 9.0
 """Seconds that a client has for the headers of a request, again for its body, and to go on reading an answer."""
 
-CUT_EVERY = 1.0
+CUT_EVERY = 0.5
 """Seconds between two looks for clients that let us wait; so nobody has more than ten."""
 
 CUTS = 64
