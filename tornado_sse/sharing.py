@@ -39,12 +39,10 @@ def _labelled(plans: Sequence[Plan[T]]) -> Generator[None, None, list[Audience[T
     for run, streams, labels in plans:
         audiences.append((run, streams))
         for found in labels:
-            if found is None:
-                yield None
-            else:
+            if found is not None:
                 channels, told = found
                 audiences.append(([message.labelled(channels) for message in run], told))
-                yield None
+            yield None
     return audiences
 
 

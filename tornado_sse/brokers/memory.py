@@ -15,7 +15,7 @@ from tornado_sse.ticker import Ticker
 from tornado_sse.topic import Topic
 
 SWEEP_EVERY = 1.0
-"""Seconds between two sweeps of history."""
+"""Seconds between two sweeps of history and of idempotency keys."""
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
