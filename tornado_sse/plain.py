@@ -19,8 +19,24 @@ _HEAD = re.compile(
     rb"(GET|POST|DELETE|OPTIONS) (/[!-~]*) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n){1," + b"%d" % MOST_FIELDS + rb"})\r\n"
 )
+_LOWER = {"GET": "get", "POST": "post", "DELETE": "delete", "OPTIONS": "options"}
 _NOT_PLAIN = frozenset({"Transfer-Encoding", "Expect", "Upgrade", "Http2-Settings"})
 _CONNECTION = {"": True, "keep-alive": True, "close": False}
+
+
+class _Method(str):
+    """A request's method, whose `lower()`, by which Tornado looks it up in a handler, is always the same object.
+
+    The interpreter keeps thousands of the names that it looked up last, and finds only the very same objects again.
+    """
+
+    __slots__ = ()
+
+    def lower(self) -> str:
+        return _LOWER[self]
+
+
+_METHODS = {name.encode(): _Method(name) for name in _LOWER}
 
 
 class PlainRequest(NamedTuple):
@@ -47,7 +63,7 @@ def read_plain(data: bytes) -> PlainRequest | None:
     twice = len(headers) < len(lines) - 1
     if twice or keep_alive is None or body_size is None or not _NOT_PLAIN.isdisjoint(headers):
         return None
-    start_line = RequestStartLine(head[1].decode(), head[2].decode(), "HTTP/1.1")
+    start_line = RequestStartLine(_METHODS[head[1]], head[2].decode(), "HTTP/1.1")
     return PlainRequest(start_line, headers, head.end(), body_size, keep_alive)
 
 
