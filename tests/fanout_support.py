@@ -6,10 +6,11 @@ from collections.abc import Callable
 from support import FakeClock, FakeStream, make_message
 from tornado_sse import topic
 from tornado_sse.event import Encoding
-from tornado_sse.fanout import SLICE, Fanout
+from tornado_sse.fanout import Fanout
 from tornado_sse.hub import Hub
 from tornado_sse.message import Message
 from tornado_sse.stats import Stats
+from tornado_sse.steps import SLICE
 from tornado_sse.topic import Topic
 
 USER, OTHER, CHANNEL = topic.user("u"), topic.user("v"), topic.channel("c")

@@ -16,6 +16,7 @@ from tornado_sse.config import Settings
 from tornado_sse.handlers.routes import application
 from tornado_sse.listener import Listener
 from tornado_sse.registry import Clocks
+from tornado_sse.steps import SLICE
 from tornado_sse.stream import Stream
 
 SECRET = "a secret for the tests, made of 40 bytes"
@@ -37,6 +38,14 @@ class Clock:
     @property
     def clocks(self) -> Clocks:
         return Clocks(self, self)
+
+
+def costly_steps(clock: Clock, count: int, made: list[int]) -> Iterator[None]:
+    """Steps of which three take a slice."""
+    for number in range(count):
+        made.append(number)
+        clock.advance(SLICE / 2.5)
+        yield
 
 
 def token(user: str = "u1", *, now: float | None = None, ttl: float = 3600.0, **claims: Any) -> str:

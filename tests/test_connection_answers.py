@@ -77,7 +77,7 @@ async def test_a_slow_reader_gets_all_of_a_large_answer(clock: Clock) -> None:
             while data.count(b"#") < wanted:
                 data += await client.read()
             clock.advance(SLOW - 1)
-            node.listener._cut()
+            await node.listener._cut()
         data += await client.read_all()
         assert data.count(b"#") == LARGE
         assert data.count(b"HTTP/1.1 200 OK") == 2
@@ -101,10 +101,10 @@ async def test_who_never_reads_is_cut(clock: Clock) -> None:
         await client.send(get("/large"))
         await until(lambda: node.hold.answered)
         clock.advance(SLOW - 1)
-        node.listener._cut()
+        await node.listener._cut()
         assert not node.connection.closed
         clock.advance(1)
-        node.listener._cut()
+        await node.listener._cut()
         await node.forgotten()
         assert len(await client.read_all()) < LARGE
 

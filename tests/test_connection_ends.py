@@ -103,11 +103,11 @@ async def test_who_does_not_read_on_is_cut_before_the_answer_is_whole(clock: Clo
         node.hold.go_on.set()
         await until(lambda: node.hold.flushed)
         clock.advance(SLOW - 1)
-        node.listener._cut()
+        await node.listener._cut()
         await client.read()
         assert len(node.listener.connections) == 1
         clock.advance(SLOW + 1)
-        node.listener._cut()
+        await node.listener._cut()
         await until(lambda: node.hold.answered)
         await node.forgotten()
 
@@ -120,7 +120,7 @@ async def test_more_to_read_is_no_more_time(clock: Clock) -> None:
         await until(lambda: node.hold.asked)
         clock.advance(SLOW)
         node.connection.write(b"more")
-        node.listener._cut()
+        await node.listener._cut()
         await node.forgotten()
         node.hold.go_on.set()
         await until(lambda: node.hold.answered)
@@ -136,7 +136,7 @@ async def test_who_has_read_all_that_there_is_waits_for_us(clock: Clock) -> None
         while node.listener._expected:
             await client.read()
         clock.advance(SLOW + 1)
-        node.listener._cut()
+        await node.listener._cut()
         node.hold.go_on.set()
         await until(lambda: node.hold.answered)
 

@@ -10,7 +10,11 @@ from server_support import Clock
 from stream_support import Bench, bench_with, ended, received
 from tornado_sse.brokers.base import Disconnect, Refresh
 from tornado_sse.census import Census
+from tornado_sse.event import Frame
 from tornado_sse.inbound import Inbound
+from tornado_sse.notices import CloseReason
+from tornado_sse.steps import SLICE
+from tornado_sse.stream import Stream
 
 
 class Node:
@@ -64,17 +68,6 @@ def test_a_refresh_lengthens_the_streams_that_it_names(node: Node) -> None:
     node.inbound.obey(Refresh("u", "s", ("news",), end + 60))
     node.inbound.obey(Refresh("u", "s", ("news",), end + 10))
     assert (stream.expires_at, other.expires_at) == (end + 60, end)
-
-
-def test_commands_behind_a_hole_wait_for_their_turn(node: Node) -> None:
-    stream, _ = node.bench.live()
-    end = stream.expires_at
-    node.deliver("one")
-    node.inbound.lost(2, 3)
-    node.inbound.obey(Refresh("u", "s", (), end + 60))
-    assert stream.expires_at == end
-    node.turn()
-    assert stream.expires_at == end + 60
 
 
 def test_a_hole_is_told_between_what_was_before_and_what_comes_after(node: Node) -> None:
@@ -163,6 +156,39 @@ def test_after_lost_history_a_backlogged_stream_takes_new_and_lower_sequences(no
     node.turn()
     assert [name for name, _ in events(received(peer))] == ["stream-gap", "four"]
     assert node.bench.registry.completed() == 4
+
+
+def slowly(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let three notices take a slice."""
+    notice = Stream.notice
+
+    def take_time(stream: Stream, frame: Frame) -> None:
+        notice(stream, frame)
+        node.bench.clock.advance(SLICE / 2.5)
+
+    monkeypatch.setattr(Stream, "notice", take_time)
+
+
+def test_others_have_their_turn_while_many_are_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly(node, monkeypatch)
+    peers = [node.bench.live()[1] for _ in range(8)]
+    node.inbound.renew("f", 3)
+    assert node.bench.registry.epoch == "f"
+    assert node.bench.stats.gaps["epoch"] == 3
+    node.bench.sequence = 3
+    node.deliver("four")
+    node.turn()
+    for peer in peers:
+        assert [name for name, _ in events(received(peer))] == ["stream-gap", "four"]
+
+
+def test_who_ends_while_many_are_told_is_told_no_more(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly(node, monkeypatch)
+    streams = [node.bench.live()[0] for _ in range(4)]
+    node.inbound.lost(1, 2)
+    streams[3].close(CloseReason.LIMIT)
+    node.turn()
+    assert node.bench.stats.gaps == {"evicted": 3}
 
 
 def test_who_came_after_a_hole_is_not_told(node: Node) -> None:

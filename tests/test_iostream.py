@@ -49,10 +49,10 @@ async def test_who_does_not_read_an_answer_is_cut(clock: Clock) -> None:
         await client.send(ASKED % b"/large")
         await until(lambda: waits(node.listener))
         clock.advance(SLOW - 1)
-        node.listener._cut()
+        await node.listener._cut()
         assert waits(node.listener)
         clock.advance(2)
-        node.listener._cut()
+        await node.listener._cut()
         await until(lambda: not node.listener._http._connections)
         assert not waits(node.listener)
         assert len(await client.read_all()) < LARGE
@@ -67,12 +67,12 @@ async def test_who_reads_on_is_not_cut(clock: Clock) -> None:
         read = 0
         while read < LARGE:
             clock.advance(SLOW - 1)
-            node.listener._cut()
+            await node.listener._cut()
             before = read
             while read < min(before + 4 * BUFFER, LARGE):
                 read += len(await client.read())
         clock.advance(2 * SLOW)
-        node.listener._cut()
+        await node.listener._cut()
         await client.send(ASKED % b"/empty")
         assert b"HTTP/1.1 204" in await client.read(), "who has all is not waited for"
 

@@ -1,3 +1,4 @@
+import asyncio
 import gc
 import socket
 import warnings
@@ -9,8 +10,10 @@ from client_support import Client, until
 from listener_support import ROUTES, Held, Hello, hello, listening
 from server_support import Clock
 from tornado_sse import listener as module
+from tornado_sse.connection import Connection
 from tornado_sse.handlers.application import GuardedApplication
 from tornado_sse.listener import MAX_HEADER, Listener
+from tornado_sse.steps import SLICE
 
 
 @pytest.mark.gen_test
@@ -80,7 +83,7 @@ async def test_clients_are_cut_each_in_its_time(clock: Clock) -> None:
         assert (await clients[1].response()).status == 200, "who has been answered has his time again"
         for seconds, left in ((0, 2), (4, 2), (1, 1), (3, 1), (1, 0)):
             clock.advance(seconds)
-            listener._cut()
+            await listener._cut()
             assert len(listener.connections) == left
         for client in clients:
             assert await client.read() == b""
@@ -88,15 +91,23 @@ async def test_clients_are_cut_each_in_its_time(clock: Clock) -> None:
 
 
 @pytest.mark.gen_test
-async def test_many_are_cut_a_few_at_a_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CUTS", 2)
+async def test_others_have_their_turn_while_many_are_cut(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = Connection.cut
+
+    def take_time(connection: Connection) -> None:
+        cut(connection)
+        clock.advance(SLICE / 2)
+
+    monkeypatch.setattr(Connection, "cut", take_time)
     async with listening(clock=clock) as listener:
         clients = [await Client.to(listener.port) for _ in range(6)]
         await until(lambda: len(listener.connections) == 6)
         clock.advance(module.SLOW)
-        listener._cut()
+        cutting = asyncio.ensure_future(listener._cut())
+        await asyncio.sleep(0)
         assert len(listener.connections) == 4
-        await until(lambda: not listener.connections)
+        await cutting
+        assert not listener.connections
         for client in clients:
             assert await client.read() == b""
             client.close()
@@ -111,7 +122,7 @@ async def test_a_body_has_a_time_of_its_own(clock: Clock) -> None:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
         assert await hello(listener.port) == b"hello"
         clock.advance(module.SLOW - 1)
-        listener._cut()
+        await listener._cut()
         await client.send(b"c")
         assert await hello(listener.port) == b"hello"
         await client.send(b"de")
@@ -126,7 +137,7 @@ async def test_nobody_is_cut_who_waits_for_us(clock: Clock) -> None:
         await client.request("/held")
         await until(lambda: Held.waiting)
         clock.advance(2 * module.SLOW)
-        listener._cut()
+        await listener._cut()
         assert len(listener.connections) == 1
         Held.waiting[0].set()
         assert (await client.response()).body == b"hello"

@@ -1,6 +1,6 @@
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 from client_support import parse_block
 from server_support import Clock
 from stream_support import Bench, bench_with, break_socket, drained, ended, received, texts
-from tornado_sse.fanout import SLICE
 from tornado_sse.notices import CloseReason
 from tornado_sse.registry import EXPIRY_WARNING, FAREWELL_TIME
 from tornado_sse.ring import SLOTS
+from tornado_sse.steps import SLICE
 from tornado_sse.stream import Stream
 
 
@@ -254,6 +254,19 @@ def test_a_revoked_user_loses_all_streams(bench: Bench) -> None:
     bench.registry.revoke("u")
     assert list(bench.registry.hub.streams) == [foreign]
     assert notices(peer) == [("stream-closing", {"reason": "revoked", "reconnect": False})]
+
+
+def test_others_have_their_turn_while_many_streams_of_a_user_end(bench: Bench) -> None:
+    for _ in range(8):
+        bench.live()
+    bench.registry.on_ended = lambda _: bench.clock.advance(SLICE / 2.5)
+    later: list[Callable[[], None]] = []
+    bench.registry.fanout._schedule = later.append
+    bench.registry.revoke("u")
+    assert len(bench.registry.hub.streams) == 5
+    while later:
+        later.pop(0)()
+    assert bench.stats.streams_closed == {"revoked": 8}
 
 
 def test_a_session_is_known_for_a_while_after_its_last_stream(bench: Bench) -> None:

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_sse.steps import STEP, in_steps
+from server_support import Clock, costly_steps
+from tornado_sse.steps import SLICE, STEP, are_left, in_steps
 
 
 @given(st.integers(0, 3 * STEP))
@@ -10,3 +11,12 @@ def test_nothing_is_lost_and_no_step_is_larger_than_it_may_be(count: int) -> Non
     assert [number for step in steps for number in step] == list(range(count))
     assert [len(step) for step in steps[:-1]] == [STEP] * (len(steps) - 1)
     assert all(0 < len(step) <= STEP for step in steps)
+
+
+def test_steps_are_made_until_the_deadline(clock: Clock) -> None:
+    made: list[int] = []
+    some = costly_steps(clock, 5, made)
+    assert are_left(some, clock, clock() + SLICE)
+    assert made == [0, 1, 2]
+    assert not are_left(some, clock, clock() + SLICE)
+    assert made == [0, 1, 2, 3, 4]

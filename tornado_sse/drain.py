@@ -1,16 +1,15 @@
 """Draining: how a node lets its streams go, evenly over a time, so that they come back elsewhere evenly too."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from tornado_sse.notices import CloseReason
 from tornado_sse.registry import Registry
+from tornado_sse.slices import in_slices
 
 STEP = 0.05
 """Seconds between two steps."""
-
-AT_ONCE = 8
-"""Streams closed in one turn of the loop: each takes 0.2 ms."""
 
 SHARE = 0.9
 """Part of the time over which streams are closed; the rest is for farewells to leave."""
@@ -28,11 +27,14 @@ async def drain(registry: Registry, duration: float, clock: Callable[[], float])
     streams = iter(list(registry.hub.streams))
     total = len(registry.hub.streams)
     closed = 0
+
+    def close(count: int) -> Iterator[None]:
+        for stream in islice(streams, count):
+            stream.close(CloseReason.DRAINING, registry.retry())
+            yield
+
     while (registry.hub.streams and closed < total) or (registry.farewells and clock() - started < duration):
         due = closed_by(total, clock() - started, duration)
-        for number in range(due - closed):
-            next(streams).close(CloseReason.DRAINING, registry.retry())
-            if number % AT_ONCE == AT_ONCE - 1:
-                await asyncio.sleep(0)
+        await in_slices(close(due - closed), clock)
         closed = due
         await asyncio.sleep(STEP)

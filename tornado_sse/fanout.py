@@ -7,7 +7,7 @@ bytes at once (`send`), and that keeps what is left over (`backlog`).
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tornado_sse.event import Encoding
 from tornado_sse.hub import Hub, Subscriber
@@ -15,12 +15,7 @@ from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import WRITE_SIZE, Outbox
 from tornado_sse.sharing import Audience, Plan, share
 from tornado_sse.stats import Stats
-
-SLICE = 0.0015
-"""Seconds of planning and writing before the loop gets its turn."""
-
-PAUSE = 2
-"""Turns of the loop between two slices: a request is read in one and answered in the next, and waits for one slice."""
+from tornado_sse.steps import PAUSE, SLICE, are_left
 
 STRIDE = 32
 """Writes between two looks at the clock, while sockets take everything at once."""
@@ -46,6 +41,16 @@ class Target(Subscriber, Protocol):
 
 T = TypeVar("T", bound=Target)
 
+Work = Callable[[], Iterator[object] | None]
+"""Something to do; what takes long returns its steps."""
+
+
+class _Barrier(NamedTuple):
+    """What is to be done between two messages. No message goes to its topics."""
+
+    work: Work
+    topics: tuple[()] = ()
+
 
 class Fanout(Generic[T]):
     """Delivers messages to the streams of a hub.
@@ -61,13 +66,13 @@ class Fanout(Generic[T]):
         self._stats = stats
         self._schedule = schedule
         self._clock = clock
-        self._pending: deque[Message] = deque()
+        self._pending: deque[Message | _Barrier] = deque()
+        self._steps: Iterator[object] | None = None
         self._sharing: Iterator[Iterable[Audience[T]] | None] = iter(())
         self._writes: Iterator[tuple[Batch, T]] = iter(())
         self._planned: list[Message] = []
         self._planned_at = 0.0
         self._scheduled = False
-        self._afterwards: deque[tuple[int, Callable[[], object]]] = deque()
         self.completed = 0
         self.trace: Callable[[Message, float, float], None] = _nobody
 
@@ -77,18 +82,20 @@ class Fanout(Generic[T]):
         if not self._scheduled:
             self._wake()
 
-    def afterwards(self, callback: Callable[[], object]) -> None:
-        """Run the callback when everything delivered so far was handed to the streams: at once, if it was."""
-        if self.idle:
-            callback()
-        else:
-            last = self._pending[-1] if self._pending else self._planned[-1]
-            self._afterwards.append((last.sequence, callback))
+    def afterwards(self, work: Work) -> None:
+        """Do something behind what was delivered so far, and before what is delivered later.
+
+        At once, if nothing waits. Its steps are made in slices.
+        """
+        at_once = self.idle
+        self._pending.append(_Barrier(work))
+        if at_once:
+            self._take_turn()
 
     @property
     def idle(self) -> bool:
-        """Whether everything delivered so far was handed to the streams."""
-        return not self._pending and not self._planned
+        """Whether everything delivered so far was handed to the streams, and what was to be done is done."""
+        return not self._pending and not self._planned and self._steps is None
 
     def _wake(self, turns: int = 1) -> None:
         """Have a slice, in so many turns of the loop."""
@@ -97,41 +104,63 @@ class Fanout(Generic[T]):
 
     def _turn(self) -> None:
         self._scheduled = False
+        self._take_turn()
+
+    def _take_turn(self) -> None:
         try:
             self._work_until(self._clock() + SLICE)
-        finally:  # a callback or the tracing may have raised, which the loop logs: the streams wait for the rest
-            if not self.idle and not self._scheduled:  # a callback may have delivered something
+        finally:  # a barrier's work or the tracing may have raised, which the loop logs: the streams wait for the rest
+            if not self.idle and not self._scheduled:  # that work may have delivered something
                 self._wake(1 + PAUSE)
 
     def _work_until(self, deadline: float) -> None:
-        """Plan and write, plan and write."""
+        """Plan and write, plan and write, and do in between what is to be done there."""
         while not self.idle:
-            if not self._planned:
-                self._plan(deadline)
-            if self._share_until(deadline) and self._write_until(deadline):
-                self._finish()
+            if self._planned or (self._steps is None and isinstance(self._pending[0], Message)):
+                self._deliver_until(deadline)
+            else:
+                self._pass_until(deadline)
             if self._clock() >= deadline:
                 return
+
+    def _pass_until(self, deadline: float) -> None:
+        """Do what stands between messages."""
+        if self._steps is None:
+            self._steps = iter(())  # whoever delivers meanwhile, or wants more to be done, has to wait
+            barrier = self._pending.popleft()
+            assert isinstance(barrier, _Barrier)  # noqa: S101 - a message is delivered; tells the type checker
+            self._steps = barrier.work() or self._steps
+        if not are_left(self._steps, self._clock, deadline):
+            self._steps = None
+
+    def _deliver_until(self, deadline: float) -> None:
+        if not self._planned:
+            self._plan(deadline)
+        if self._share_until(deadline) and self._write_until(deadline):
+            self._finish()
 
     def _plan(self, deadline: float) -> None:
         """Decide who gets what, of as many messages as there is time for: a great burst is planned in steps."""
         plans: list[Plan[T]] = []
         self._planned_at = self._clock()
-        while self._pending and (not self._planned or self._clock() < deadline):
-            run = self._take_run()
+        while run := self._take_run():
             labels = self._hub.labels(run[0].topics) if self._hub.labelling else ()
             plans.append((run, tuple(self._hub.matching(run[0].topics)), labels))
-            if len(plans) == 1 and self._pending and self._pending[0].topics == run[0].topics:
-                break  # a write is full already
+            is_full = bool(self._pending) and self._pending[0].topics == run[0].topics
+            if (is_full and len(plans) == 1) or self._clock() >= deadline:
+                break
         self._sharing = share(plans)
 
     def _take_run(self) -> list[Message]:
-        """Take the messages that go to the same topics, of about one write at most."""
-        first = self._pending.popleft()
-        run, size = [first], len(first.frame.chunk)
-        while size < WRITE_SIZE and self._pending and self._pending[0].topics == first.topics:
-            run.append(self._pending.popleft())
-            size += len(run[-1].frame.chunk)
+        """Take the messages that go to the same topics, of about one write at most; none if a barrier is next."""
+        run: list[Message] = []
+        size = 0
+        while size < WRITE_SIZE and self._pending and isinstance(message := self._pending[0], Message):
+            if run and message.topics != run[0].topics:
+                break
+            self._pending.popleft()
+            run.append(message)
+            size += len(message.frame.chunk)
         self._planned.extend(run)
         return run
 
@@ -193,8 +222,6 @@ class Fanout(Generic[T]):
         for accepted_at, count in Counter([message.accepted_at for message in done]).items():
             self._stats.delivery.observe(now - accepted_at, count)
         self.completed = done[-1].sequence
-        while self._afterwards and self._afterwards[0][0] <= self.completed:
-            self._afterwards.popleft()[1]()
         for message in done:
             if message.traceparent is not None:
                 self.trace(message, self._planned_at, now)

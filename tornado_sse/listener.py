@@ -1,11 +1,9 @@
 """Accepting connections, also when descriptors run out: then it backs off, where Tornado's own way would spin."""
 
-import asyncio
 import errno
 import socket
 import time
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -16,6 +14,7 @@ from tornado_sse.connection import Address, Connection
 from tornado_sse.iostream import BoundedStream
 from tornado_sse.log import logger
 from tornado_sse.poller import Poller
+from tornado_sse.slices import in_slices
 from tornado_sse.stats import Stats
 from tornado_sse.ticker import Ticker
 
@@ -36,9 +35,6 @@ SLOW = 9.0
 
 CUT_EVERY = 0.5
 """Seconds between two looks for clients that let us wait; so nobody has more than ten."""
-
-CUTS = 64
-"""Connections cut in one turn of the loop: that takes a millisecond or so."""
 
 MAX_HEADER = 65536
 """Bytes of a request's head; beyond it there is no answer. Such a one takes some milliseconds to read, in one go."""
@@ -135,15 +131,18 @@ class Listener:
         """Let Tornado serve a connection whose next request is not plain."""
         self._http.handle_stream(BoundedStream(connection, self), address)
 
-    def _cut(self) -> None:
+    async def _cut(self) -> None:
+        await in_slices(self._cutting_late(), self._clock)
+
+    def _cutting_late(self) -> Iterator[None]:
         now = self._clock()
-        for connection, deadline in list(islice(self._expected.items(), CUTS)):
+        while self._expected:
+            connection, deadline = next(iter(self._expected.items()))
             if deadline > now:
                 return
             self.forget(connection)
             connection.cut()
-        if self._expected:
-            asyncio.get_running_loop().call_soon(self._cut)
+            yield
 
     def _resume(self, listening: socket.socket) -> None:
         self._paused.pop(listening, None)

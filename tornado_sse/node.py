@@ -14,7 +14,6 @@ from tornado_sse.brokers.base import Broker, Disconnect
 from tornado_sse.census import INTERVAL, Census
 from tornado_sse.config import Settings
 from tornado_sse.errors import ApiError, BadRequest, Unavailable
-from tornado_sse.fanout import PAUSE
 from tornado_sse.hub import topics_of
 from tornado_sse.inbound import Inbound
 from tornado_sse.jwks import Jwks
@@ -27,6 +26,7 @@ from tornado_sse.publisher import Publisher, Receipt
 from tornado_sse.publishing import BadItem, Limits, read_fields
 from tornado_sse.registry import Clocks, Registry, Timing
 from tornado_sse.ring import SLOTS
+from tornado_sse.slices import pause
 from tornado_sse.stats import Stats
 from tornado_sse.stream import Stream
 from tornado_sse.ticker import Ticker
@@ -221,8 +221,7 @@ class Node:
     async def _go_on(self) -> None:
         more = True
         while more:
-            for _ in range(1 + PAUSE):
-                await asyncio.sleep(0)
+            await pause()
             more = self.registry.tick()
         self._ticked = self.clocks.monotonic()
 

@@ -7,11 +7,10 @@ from typing import Protocol
 
 from tornado.ioloop import IOLoop
 
+from tornado_sse.steps import SLICE
+
 BATCH = 32
 """Events asked for at once."""
-
-SLICE = 0.002
-"""Seconds of handling events before the loop gets its turn: an end takes 0.2 ms, a full backlog more than one."""
 
 
 class Pollable(Protocol):

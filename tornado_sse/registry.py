@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tornado_sse import notices
 from tornado_sse.deadlines import Deadlines
 from tornado_sse.event import Encoding, Frame
-from tornado_sse.fanout import SLICE, Fanout
+from tornado_sse.fanout import Fanout
 from tornado_sse.hub import Hub
 from tornado_sse.log import fingerprint, logger
 from tornado_sse.notices import CloseReason, GapReason
@@ -22,6 +22,7 @@ from tornado_sse.position import Position
 from tornado_sse.ring import Ring
 from tornado_sse.sessions import Sessions
 from tornado_sse.stats import Stats
+from tornado_sse.steps import SLICE, are_left
 from tornado_sse.stream import Preamble, Stream
 from tornado_sse.topic import allows
 
@@ -152,18 +153,14 @@ class Registry:
         """Do what time asks for, for a slice at most; return whether there is more to do at once."""
         now = self._clocks.monotonic()
         self._chores = self._chores or self._do_chores(now)
-        if self._are_left(self._chores, now + SLICE):
+        if are_left(self._chores, self._clocks.monotonic, now + SLICE):
             return True
         self._chores = None
         self._expiring = self._expiring or self._expire_due()
-        if self._are_left(self._expiring, now + SLICE):
+        if are_left(self._expiring, self._clocks.monotonic, now + SLICE):
             return True
         self._expiring = None
         return False
-
-    def _are_left(self, steps: Iterator[None], deadline: float) -> bool:
-        """Make the steps until the deadline; return whether there are more."""
-        return any(self._clocks.monotonic() >= deadline for _ in steps)
 
     def _expire_due(self) -> Iterator[None]:
         """See to ends of tokens: many may fall into one second, and nothing else is to wait for them."""
@@ -239,9 +236,10 @@ class Registry:
         self.farewells.append((self.now() + FAREWELL_TIME, stream))
 
     def _close_all(self, find: Callable[[], Collection[Stream]], reason: CloseReason) -> None:
-        def close() -> None:
+        def close() -> Iterator[None]:
             for stream in list(find()):
                 stream.close(reason)
+                yield
 
         self.fanout.afterwards(close)
 
