@@ -18,9 +18,13 @@ from tornado_sse.brokers.nats.resumes import Resumes
 from tornado_sse.brokers.nats.scribe import Scribe
 from tornado_sse.brokers.nats.shared import Shared
 from tornado_sse.errors import Unavailable
+from tornado_sse.slices import pause
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
+
+AT_ONCE = 64
+"""Subscriptions made in one turn of the loop: they take a millisecond or two."""
 
 
 class Session:
@@ -52,7 +56,9 @@ class Session:
 
     async def listen(self, names: Collection[str]) -> None:
         """Subscribe to what is not subscribed to yet. Raises Unavailable."""
-        for name in names:
+        for number, name in enumerate(names):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await pause()
             if name not in self._subscriptions:
                 subscription = await self.link.subscribe(self._layout.live + name, self._sink)
                 if name in self._feed.interests and name not in self._subscriptions:

@@ -170,7 +170,7 @@ class RedisBroker(Broker):
 
     def _changes(self) -> Changes:
         wanted, unwanted = self._interest.changes()
-        return [*map(codec.topic_name, wanted)], [*map(codec.topic_name, unwanted)]
+        return map(codec.topic_name, wanted), map(codec.topic_name, unwanted)
 
     # What comes in
 
@@ -228,7 +228,7 @@ class RedisBroker(Broker):
         self._interest.begin()
         await session.listen(lambda: ([codec.COMMANDS], []))
         await session.listen(self._changes)
-        names = [codec.COMMANDS, *map(codec.topic_name, self._interest)]
+        names = chain([codec.COMMANDS], map(codec.topic_name, list(self._interest)))
         past = await session.replay_many(names, self._inbox.reached)
         self._stats.messages_malformed += past.malformed
         self._inbox.fill(past.entries, past.sequence, past.lost)

@@ -13,11 +13,10 @@ from tornado_sse.brokers.redis.address import Address, Engine
 from tornado_sse.brokers.redis.codec import Replayed, Word, read_replay
 from tornado_sse.brokers.redis.link import Link
 from tornado_sse.brokers.redis.scripts import ATTACH, PUBLISH, REPLAY
+from tornado_sse.slices import pause
+from tornado_sse.steps import in_steps
 
-CHUNK = 500
-"""Topics in one command. What is asked for in between, a probe above all, need not wait for long."""
-
-Changes = tuple[Sequence[str], Sequence[str]]
+Changes = tuple[Iterable[str], Iterable[str]]
 """Topics to subscribe to, and topics to unsubscribe from."""
 
 
@@ -148,7 +147,9 @@ class Session:
         async with self._listening:
             self._feed.check()
             for verb, names in zip(("SUBSCRIBE", "UNSUBSCRIBE"), changes(), strict=True):
-                for some in _chunks(names):
+                for number, some in enumerate(in_steps(names)):
+                    if number:
+                        await pause()
                     await self._feed.tell(verb, *(self._key("live", name) for name in some))
         await self._feed.call("PING", "")
 
@@ -166,9 +167,12 @@ class Session:
         answer = await self._calls.call("EVALSHA", REPLAY.sha, 1, self._terms.prefix, after + 1, *names)
         return read_replay(answer, after, round(self._terms.age * 1000))
 
-    async def replay_many(self, names: Sequence[str], after: int) -> Replayed:
-        """Run replay.lua for any number of topics; complete up to the `sequence` of the first answer."""
-        found = [await self.replay(some, after) for some in _chunks(names)]
+    async def replay_many(self, names: Iterable[str], after: int) -> Replayed:
+        """Run replay.lua for any number of topics; complete up to the `sequence` of the first answer.
+
+        In steps: what is asked for in between, a probe above all, need not wait for long.
+        """
+        found = [await self.replay(some, after) for some in in_steps(names)]
         entries = {entry.sequence: entry for part in found for entry in part.entries}
         return replace(
             found[0],
@@ -243,7 +247,3 @@ class Session:
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._terms.prefix}:{kind}:{name}"
-
-
-def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
