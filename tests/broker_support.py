@@ -263,3 +263,20 @@ Run = Callable[[Callable[[Cluster], Awaitable[None]]], None]
 
 EVERY_BROKER = pytest.mark.parametrize("run", [pytest.param(partial(play, one), id=one.__name__) for one in BACKENDS])
 """A test's `run` runs its scenario, on each broker in turn."""
+
+
+async def most_in_a_turn(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, work: Awaitable[object]) -> int:
+    """Count the calls of a method in each turn of the loop while the work is done; return the most."""
+    original, calls = getattr(owner, name), [0]
+
+    async def count(*arguments: object) -> object:
+        calls[-1] += 1
+        return await original(*arguments)
+
+    monkeypatch.setattr(owner, name, count)
+    doing = asyncio.ensure_future(work)
+    while not doing.done():
+        calls.append(0)
+        await asyncio.sleep(0)
+    await doing
+    return max(calls)

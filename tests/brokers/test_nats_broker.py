@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from broker_support import CHANNEL, HISTORY, USER, draft, positions
+from broker_support import CHANNEL, HISTORY, USER, draft, most_in_a_turn, positions
 from nats_bench import Bench, play
 from nats_support import NatsServer, free_port, shared_server
 from outage_support import until
@@ -14,6 +14,8 @@ from tornado_sse import topic
 from tornado_sse.brokers.base import BrokerProblem
 from tornado_sse.brokers.nats.broker import NatsBroker
 from tornado_sse.brokers.nats.layout import Layout
+from tornado_sse.brokers.nats.link import Link
+from tornado_sse.brokers.nats.session import AT_ONCE
 from tornado_sse.errors import Unavailable
 from tornado_sse.topic import ALL
 
@@ -241,5 +243,14 @@ def test_many_who_subscribe_to_the_same_at_once_share_subscriptions() -> None:
         published = await node.publish(*many[-100:])
         await node.until_seen(published[-1])
         assert sequences(node.delivered) == positions(published)
+
+    play(scenario)
+
+
+def test_others_have_their_turn_while_many_topics_are_subscribed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        many = [topic.user(str(number)) for number in range(4 * AT_ONCE)]
+        assert await most_in_a_turn(monkeypatch, Link, "subscribe", node.broker.subscribe(many)) <= AT_ONCE
 
     play(scenario)

@@ -8,12 +8,13 @@ from importlib import resources
 
 import pytest
 
-from broker_support import CHANNEL, OTHER, PATIENCE, USER, Cluster, Node, draft, positions
+from broker_support import CHANNEL, OTHER, PATIENCE, USER, Cluster, Node, draft, most_in_a_turn, positions
 from support import sequences
 from tcp_proxy import tcp_proxy
 from tornado_sse import topic
 from tornado_sse.brokers.base import Past
 from tornado_sse.brokers.redis.broker import RedisBroker
+from tornado_sse.brokers.redis.link import Link
 from tornado_sse.brokers.redis.session import Session, Terms
 from tornado_sse.errors import Unavailable
 from valkey_support import RedisBackend, make_terms, redis_broker, until_rejoined, valkey
@@ -248,6 +249,15 @@ def test_a_node_with_many_topics_catches_up_on_all() -> None:
             await node.until_seen(published[-1])
             assert node.seen(*users) == positions(published)
             await node.broker.close()
+
+    play(scenario)
+
+
+def test_others_have_their_turn_while_many_topics_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(_: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node()
+        users = [topic.user(str(number)) for number in range(1200)]
+        assert await most_in_a_turn(monkeypatch, Link, "tell", node.broker.subscribe(users)) == 1
 
     play(scenario)
 
