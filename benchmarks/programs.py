@@ -22,7 +22,8 @@ SECRET = secrets.token_urlsafe(32)
 SERVER_CORE, LOAD_CORE = 0, 1
 CRLF = "\r\n"
 START_SECONDS = 20
-OURS, LIMIT, FLOOR = "tornado_sse", "limit", "bare Tornado"
+OURS, LIMIT, FLOOR, LEAST = "tornado_sse", "limit", "bare Tornado", "bare Python"
+SCRIPTS = {FLOOR: "floor.py", LEAST: "least.py"}
 
 
 def build(folder: Path) -> None:
@@ -96,8 +97,8 @@ class Server(Program):
     def _program(self, folder: Path, flags: tuple[str, ...]) -> list[str]:
         if self.kind == LIMIT:
             return [str(folder / LIMIT), str(self.port)]
-        if self.kind == FLOOR:
-            return [sys.executable, str(HERE / "floor.py"), str(self.port)]
+        if self.kind in SCRIPTS:
+            return [sys.executable, str(HERE / SCRIPTS[self.kind]), str(self.port)]
         ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
         return [sys.executable, "-m", "tornado_sse", "serve", *ports, "--max-streams-per-user", "0", *flags]
 
@@ -150,10 +151,10 @@ class Load:
         return answer
 
     def publish(self, to: object = "all", data: str = '"$M"', **how: float) -> dict[str, Any]:
-        """Publish; `how` is in the words of load.c. The limit program is sent the frame that ours would send."""
+        """Publish; `how` is in the words of load.c. The bare programs are sent the frame that ours would send."""
         headers = f"Authorization: Bearer {token('publisher', 'publish')}\r\nContent-Type: application/x-ndjson\r\n"
         item = f'{{"to":{json.dumps(to)},"data":{data}}}'
-        if self._server.kind == LIMIT:
+        if self._server.kind in (LIMIT, LEAST):
             item = encode(data.strip('"'), position=str(Position("e" * 8, 1000))).decode()
         head = self._file("head", f"POST /sse/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}")
         words = " ".join(f"{name}={value}" for name, value in how.items())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brokers import brokers
-from programs import FLOOR, LIMIT, OURS, Load, Server
+from programs import FLOOR, LEAST, LIMIT, OURS, Load, Server
 
 Figure = tuple[str, str, float]
 """What, of which server, how much."""
@@ -67,7 +67,7 @@ def _fanout(bench: Bench, kind: str, streams: int, messages: int, case: str) -> 
 
 
 def latency(bench: Bench) -> Iterator[Figure]:
-    for kind in (LIMIT, OURS):
+    for kind in (LIMIT, LEAST, OURS):
         with bench.server(kind) as server, bench.load(server) as load:
             load.open(bench.of(1000))
             load.publish(messages=20, window=8)
