@@ -1,6 +1,6 @@
 """What the tests of the pure modules share: a clock, messages, a stream, and a strict reader of the wire format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -177,3 +177,9 @@ def dechunk(body: bytes) -> list[bytes]:
         if length == 0:
             assert body == b"", "bytes behind the last chunk"
     return chunks
+
+
+def make(steps: Iterable[object]) -> None:
+    """Make all steps."""
+    for _ in steps:
+        pass

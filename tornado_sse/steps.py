@@ -16,10 +16,10 @@ STEP = 256
 """Things in a step: they take a fraction of a millisecond."""
 
 
-def in_steps(things: Iterable[T]) -> Iterator[list[T]]:
-    """Cut into lists of STEP; the last may be shorter, none is empty."""
+def in_steps(things: Iterable[T], size: int = STEP) -> Iterator[list[T]]:
+    """Cut into lists of that size; the last may be shorter, none is empty."""
     rest = iter(things)
-    while step := list(islice(rest, STEP)):
+    while step := list(islice(rest, size)):
         yield step
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support import make_message, sequences
+from support import make, make_message, sequences
 from tornado_sse.brokers.base import Command, Disconnect
 from tornado_sse.brokers.nats.feed import Arrival, Feed, Interest, Item
 from tornado_sse.message import Message
@@ -114,17 +114,34 @@ def test_a_hole_is_suspected_and_filled_in_order(bench: Bench) -> None:
     bench.arrive(14, A, 13)
     bench.arrive(15, B, 2)
     assert (bench.suspicions, bench.seen, bench.feed.waiting) == (1, [11], 2)
-    bench.feed.fill([arrival(11), arrival(12, B), arrival(13), arrival(14)], 14)
-    bench.feed.resume()
+    make(bench.feed.fill([arrival(11), arrival(12, B), arrival(13), arrival(14)], 14))
+    make(bench.feed.resume())
     assert bench.seen == [11, 12, 13, 14, 15]
     assert bench.log.holes == []
+
+
+def test_what_arrives_while_a_hole_is_filled_waits_for_its_turn(bench: Bench) -> None:
+    bench.feed.hold()
+    bench.arrive(13)
+    filling = bench.feed.fill([arrival(11), arrival(12)], 12)
+    next(filling)
+    bench.arrive(14, previous=13)
+    make(filling)
+    resuming = bench.feed.resume()
+    next(resuming)
+    bench.arrive(15, previous=14)
+    assert not bench.feed.is_live
+    make(resuming)
+    bench.arrive(16, previous=15)
+    assert bench.seen == [11, 12, 13, 14, 15, 16]
+    assert (bench.feed.is_live, bench.log.holes) == (True, [])
 
 
 def test_a_message_that_others_overtook_is_told(bench: Bench) -> None:
     bench.arrive(12, B)
     bench.feed.hold()
-    bench.feed.fill([arrival(11), arrival(12, B), arrival(13, OTHER)], 13)
-    bench.feed.resume()
+    make(bench.feed.fill([arrival(11), arrival(12, B), arrival(13, OTHER)], 13))
+    make(bench.feed.resume())
     assert bench.seen == [12]
     assert bench.log.holes == [(11, 11)]
     assert bench.feed.reached == 13
@@ -140,8 +157,8 @@ def test_a_straggler_is_told(bench: Bench) -> None:
 
 def test_what_history_no_longer_holds_is_told(bench: Bench) -> None:
     bench.feed.hold()
-    bench.feed.fill([arrival(13), arrival(15)], 17)
-    bench.feed.resume()
+    make(bench.feed.fill([arrival(13), arrival(15)], 17))
+    make(bench.feed.resume())
     assert bench.seen == [13, 15]
     assert bench.log.holes == [(11, 17)]
 
@@ -149,8 +166,8 @@ def test_what_history_no_longer_holds_is_told(bench: Bench) -> None:
 def test_what_was_handed_in_may_be_gone_from_history(bench: Bench) -> None:
     bench.arrive(11)
     bench.feed.hold()
-    bench.feed.fill([arrival(12)], 12)
-    bench.feed.resume()
+    make(bench.feed.fill([arrival(12)], 12))
+    make(bench.feed.resume())
     assert bench.seen == [11, 12]
     assert bench.log.holes == []
 
@@ -159,8 +176,8 @@ def test_a_hole_that_shows_late_is_told_once(bench: Bench) -> None:
     bench.feed.verify(20)  # 15 was missed, unnoticed
     bench.arrive(22, A, 15)
     assert bench.suspicions == 1
-    bench.feed.fill([arrival(21, OTHER), arrival(22)], 22)
-    bench.feed.resume()
+    make(bench.feed.fill([arrival(21, OTHER), arrival(22)], 22))
+    make(bench.feed.resume())
     bench.arrive(24, A, 22)
     assert bench.seen == [22, 24]
     assert bench.log.holes == [(11, 15)]
@@ -169,8 +186,8 @@ def test_a_hole_that_shows_late_is_told_once(bench: Bench) -> None:
 def test_a_hole_that_is_in_history_neither_is_told(bench: Bench) -> None:
     bench.feed.hold()
     bench.arrive(13, A, 12)
-    bench.feed.fill([arrival(11, OTHER)], 11)
-    bench.feed.resume()
+    make(bench.feed.fill([arrival(11, OTHER)], 11))
+    make(bench.feed.resume())
     assert bench.seen == [13]
     assert bench.log.holes == [(11, 12)]
 
@@ -189,7 +206,7 @@ def test_a_fill_leaves_out_what_was_before_the_interest(bench: Bench) -> None:
     bench.feed.interests[OTHER] = Interest(count=1)
     bench.feed.count_from([OTHER], 12)
     bench.feed.hold()
-    bench.feed.fill([arrival(11, OTHER), arrival(12, B), arrival(13, OTHER), arrival(14)], 14)
+    make(bench.feed.fill([arrival(11, OTHER), arrival(12, B), arrival(13, OTHER), arrival(14)], 14))
     assert bench.log.holes == [(12, 12), (13, 13)]
 
 
@@ -203,7 +220,7 @@ def test_how_far_delivery_is(bench: Bench) -> None:
     bench.feed.hold()
     bench.feed.came_back(16)
     assert (bench.log.upto, bench.feed.verified) == (15, 15)
-    bench.feed.resume()
+    make(bench.feed.resume())
     bench.feed.came_back(16)
     assert (bench.log.upto, bench.feed.verified) == (16, 16)
 
@@ -265,9 +282,9 @@ class Channel:
         feed.hold()
         missed = [one for one in self._history if one[0] > feed.verified]
         half = missed[len(missed) // 2][0] if missed else feed.verified
-        feed.fill([arrival(*one) for one in missed if one[0] <= half], half)
-        feed.fill([arrival(*one) for one in missed if one[0] > half], self._sequence)
-        feed.resume()
+        make(feed.fill([arrival(*one) for one in missed if one[0] <= half], half))
+        make(feed.fill([arrival(*one) for one in missed if one[0] > half], self._sequence))
+        make(feed.resume())
         self._is_whole = True
 
     def reconnect(self) -> None:

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_support import rising
-from support import FakeClock
+from support import FakeClock, make
 from tornado_sse import topic
 from tornado_sse.brokers.base import Command
 from tornado_sse.brokers.redis.codec import Entry
-from tornado_sse.brokers.redis.inbox import Inbox
+from tornado_sse.brokers.redis.inbox import OPENED, Inbox
 from tornado_sse.brokers.redis.interest import Interest
 from tornado_sse.message import Message
 from tornado_sse.stats import Stats
@@ -65,21 +65,36 @@ def test_what_is_filled_in_comes_before_what_was_held() -> None:
     inbox.hold()
     inbox.take([entry(5), entry(8)])
     assert (log.events, inbox.waiting) == ([], 2)
-    inbox.fill([entry(1), entry(3), entry(5), entry(9)], upto=7, lost=0)
+    make(inbox.fill([entry(1), entry(3), entry(5), entry(9)], upto=7, lost=0))
     assert (log.events, inbox.waiting) == ([3, 5, 8], 0)
+
+
+def test_what_comes_while_a_hole_is_filled_waits_for_its_turn() -> None:
+    inbox, log = make_inbox()
+    inbox.hold()
+    inbox.take([entry(2 * OPENED)])
+    filling = inbox.fill([entry(number) for number in range(1, 2 * OPENED)], upto=2 * OPENED - 1, lost=0)
+    for number, _ in enumerate(filling):
+        inbox.take([entry(2 * OPENED + 1 + number)])
+        inbox.reach(1000)
+        if number == 4:
+            break
+    make(filling)
+    assert log.events == list(range(1, 2 * OPENED + 6))
+    assert (inbox.waiting, log.upto) == (0, 2 * OPENED + 5)
 
 
 def test_what_is_gone_is_told_behind_what_is_left_of_it() -> None:
     inbox, log = make_inbox(reached=2)
     inbox.hold()
-    inbox.fill([entry(3), entry(6)], upto=7, lost=5)
+    make(inbox.fill([entry(3), entry(6)], upto=7, lost=5))
     assert log.events == [3, (3, 5), 6]
 
 
 def test_nothing_above_what_is_complete_is_told_as_gone() -> None:
     inbox, log = make_inbox()
     inbox.hold()
-    inbox.fill([], upto=7, lost=9)
+    make(inbox.fill([], upto=7, lost=9))
     assert log.events == [(1, 7)]
 
 
@@ -90,7 +105,7 @@ def test_what_is_known_to_be_complete_is_told_unless_a_hole_is_open() -> None:
     inbox.hold()
     inbox.reach(6)
     assert (inbox.reached, log.upto) == (4, 4)
-    inbox.fill([entry(5)], upto=8, lost=0)
+    make(inbox.fill([entry(5)], upto=8, lost=0))
     assert (inbox.reached, log.upto) == (8, 8)
 
 
@@ -112,7 +127,7 @@ def test_a_message_past_its_time_is_delivered_live_but_not_from_history() -> Non
     brief = b'{"to":["all"],"data":"x","ttl":0.5}'
     inbox.take([entry(1, brief)])
     inbox.hold()
-    inbox.fill([entry(2, brief), entry(3)], upto=3, lost=0)
+    make(inbox.fill([entry(2, brief), entry(3)], upto=3, lost=0))
     assert log.events == [1, 3]
     assert [message.sequence for message in inbox.past([entry(2, brief), entry(3)])] == [3]
 
@@ -124,7 +139,7 @@ def test_positions_never_go_back(steps: list[tuple[bool, list[int]]]) -> None:
         entries = [entry(number) for number in sorted(numbers)]
         if fills:
             inbox.hold()
-            inbox.fill(entries, upto=max(numbers, default=0), lost=0)
+            make(inbox.fill(entries, upto=max(numbers, default=0), lost=0))
         else:
             inbox.take(entries)
     assert rising([number for number in log.events if isinstance(number, int)])

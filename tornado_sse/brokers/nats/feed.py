@@ -7,7 +7,7 @@ wait (`hold`) while history is read from the last sequence up to which the chann
 lost.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -106,7 +106,8 @@ class Feed:
         for interest in self.interests.values():
             interest.since, interest.seen = upto, None
         self._receiver.reached(upto)
-        self.resume()
+        for _ in self.resume():  # at once: of a time that is over, or has just begun, not much waits
+            pass
 
     def renew(self, epoch: str, upto: int) -> None:
         """History was lost: begin again, in another epoch."""
@@ -137,8 +138,8 @@ class Feed:
             self.reached = sequence
             self._receiver.reached(sequence)
 
-    def fill(self, read: Sequence[Arrival], upto: int) -> None:
-        """Take what history holds of all subjects above `verified` up to `upto`, in order.
+    def fill(self, read: Sequence[Arrival], upto: int) -> Iterator[None]:
+        """Take what history holds of all subjects above `verified` up to `upto`, in order, step by step.
 
         A sequence that is not there was discarded, and may have been anybody's.
         """
@@ -149,15 +150,19 @@ class Feed:
                 self._take(arrival)
             elif arrival.sequence not in handed and self._concerns(arrival):
                 self._receiver.lost(arrival.sequence, arrival.sequence)
+            yield
         self.verify(upto)
 
-    def resume(self) -> None:
-        """Go on live, first with what waited."""
-        held, self._held = self._held or [], None
-        for arrival in held:
-            if hole := self._hole_before(arrival):  # it was not in history either
-                self._receiver.lost(*hole)
-            self._take(arrival)
+    def resume(self) -> Iterator[None]:
+        """Go on live, first with what waits and comes meanwhile, step by step."""
+        while self._held:
+            held, self._held = self._held, []
+            for arrival in held:
+                if hole := self._hole_before(arrival):  # it was not in history either
+                    self._receiver.lost(*hole)
+                self._take(arrival)
+                yield
+        self._held = None
 
     def _hole_before(self, arrival: Arrival) -> tuple[int, int] | None:
         """Return between which sequences something of the subject is missing; None: nothing is."""

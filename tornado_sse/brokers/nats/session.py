@@ -1,7 +1,7 @@
 """The time of one connection: subscriptions, what arrives by them, and the round trips that show it is whole."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from tornado_sse.brokers.nats.resumes import Resumes
 from tornado_sse.brokers.nats.scribe import Scribe
 from tornado_sse.brokers.nats.shared import Shared
 from tornado_sse.errors import Unavailable
-from tornado_sse.slices import pause
+from tornado_sse.slices import in_slices, pause
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
@@ -93,9 +93,12 @@ class Session:
         self._suspicious.clear()
         upto = (await self.now()).last
         async for batch in self.reader.everything(self._feed.verified, upto):
-            self._feed.fill([self._read(stored) for stored in batch], batch[-1].sequence)
-        self._feed.fill([], upto)
-        self._feed.resume()
+            await self._make(self._feed.fill([self._read(stored) for stored in batch], batch[-1].sequence))
+        await self._make(self._feed.fill([], upto))
+        await self._make(self._feed.resume())
+
+    async def _make(self, steps: Iterator[None]) -> None:
+        await in_slices(steps, asyncio.get_running_loop().time)
 
     def suspect(self) -> None:
         """Have what may have been missed fetched."""

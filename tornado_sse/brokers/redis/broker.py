@@ -16,6 +16,7 @@ from tornado_sse.brokers.redis.session import Changes, Hub, InDoubt, Session, Te
 from tornado_sse.errors import Unavailable
 from tornado_sse.log import logger
 from tornado_sse.message import Draft
+from tornado_sse.slices import in_slices
 from tornado_sse.stats import Stats
 from tornado_sse.topic import Topic
 
@@ -231,7 +232,7 @@ class RedisBroker(Broker):
         names = chain([codec.COMMANDS], map(codec.topic_name, list(self._interest)))
         past = await session.replay_many(names, self._inbox.reached)
         self._stats.messages_malformed += past.malformed
-        self._inbox.fill(past.entries, past.sequence, past.lost)
+        await in_slices(self._inbox.fill(past.entries, past.sequence, past.lost), self._clock)
         self._up.set()
         logger().info("broker joined", epoch=self.epoch, sequence=past.sequence)
 

@@ -7,8 +7,12 @@ from tornado_sse.brokers.base import Command, Receiver
 from tornado_sse.brokers.redis.codec import Entry, Malformed, open_entry
 from tornado_sse.message import Message
 from tornado_sse.stats import Stats
+from tornado_sse.steps import in_steps
 
 Item = Message | Command
+
+OPENED = 16
+"""Entries opened in a step: they take half a millisecond."""
 
 
 class Inbox:
@@ -42,16 +46,22 @@ class Inbox:
         """Keep what comes live until `fill`."""
         self._held = []
 
-    def fill(self, entries: Sequence[Entry], upto: int, lost: int) -> None:
-        """Take what history had up to a sequence, and then what was held back. `lost` is the highest that is gone."""
+    def fill(self, entries: Sequence[Entry], upto: int, lost: int) -> Iterator[None]:
+        """Take what history had up to a sequence, and then what was held back, step by step.
+
+        `lost` is the highest that is gone.
+        """
         first, lost = self.reached + 1, min(lost, upto)
-        self._hand_on((entry for entry in entries if entry.sequence <= lost), self._unless_over)
+        yield from self._hand_on_all((entry for entry in entries if entry.sequence <= lost), self._unless_over)
         if lost:
             self._receiver.lost(first, lost)
-        self._hand_on((entry for entry in entries if lost < entry.sequence <= upto), self._unless_over)
+        kept = (entry for entry in entries if lost < entry.sequence <= upto)
+        yield from self._hand_on_all(kept, self._unless_over)
         self.reached = max(self.reached, upto)
-        held, self._held = self._held, None
-        self._hand_on(held or (), self._open)
+        while self._held:
+            held, self._held = self._held, []
+            yield from self._hand_on_all(held, self._open)
+        self._held = None
         self._receiver.reached(self.reached)
 
     def reach(self, upto: int) -> None:
@@ -74,6 +84,11 @@ class Inbox:
                 item = self._read(entry)
                 if isinstance(item, Message) and not self._is_over(item):
                     yield item
+
+    def _hand_on_all(self, entries: Iterable[Entry], open_one: Callable[[Entry], Item | None]) -> Iterator[None]:
+        for some in in_steps(entries, OPENED):
+            self._hand_on(some, open_one)
+            yield
 
     def _hand_on(self, entries: Iterable[Entry], open_one: Callable[[Entry], Item | None]) -> None:
         messages: list[Message] = []

@@ -16,6 +16,9 @@ from tornado_sse.brokers.redis.scripts import ATTACH, PUBLISH, REPLAY
 from tornado_sse.slices import pause
 from tornado_sse.steps import in_steps
 
+ASKED = 128
+"""Topics in one question. What is asked for in between, a probe above all, need not wait for long."""
+
 Changes = tuple[Iterable[str], Iterable[str]]
 """Topics to subscribe to, and topics to unsubscribe from."""
 
@@ -168,11 +171,8 @@ class Session:
         return read_replay(answer, after, round(self._terms.age * 1000))
 
     async def replay_many(self, names: Iterable[str], after: int) -> Replayed:
-        """Run replay.lua for any number of topics; complete up to the `sequence` of the first answer.
-
-        In steps: what is asked for in between, a probe above all, need not wait for long.
-        """
-        found = [await self.replay(some, after) for some in in_steps(names)]
+        """Run replay.lua for any number of topics; complete up to the `sequence` of the first answer."""
+        found = [await self.replay(some, after) for some in in_steps(names, ASKED)]
         entries = {entry.sequence: entry for part in found for entry in part.entries}
         return replace(
             found[0],
