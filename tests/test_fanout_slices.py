@@ -321,6 +321,43 @@ def test_what_is_delivered_by_what_happens_afterwards_asks_for_no_turns_of_its_o
     assert all(stream.received == [1, 2] for stream in streams)
 
 
+def test_what_is_to_happen_between_messages_costs_no_write(bench: Bench) -> None:
+    (stream,) = bench.open("u")
+    happened: list[int] = []
+    for _ in range(20):
+        bench.deliver(USER)
+        bench.fanout.afterwards(lambda: happened.append(bench.fanout.completed))
+    bench.run()
+    assert (stream.received, len(stream.writes)) == (list(range(1, 21)), 1)
+    assert happened == [20] * 20
+
+
+def test_what_must_happen_before_the_next_message_does(bench: Bench) -> None:
+    (stream,) = bench.open("u")
+    happened: list[tuple[str, int]] = []
+    bench.deliver(USER)
+    bench.fanout.afterwards(lambda: happened.append(("loose", len(stream.received))))
+    bench.fanout.afterwards(lambda: happened.append(("strict", len(stream.received))), strict=True)
+    bench.deliver(USER)
+    bench.run()
+    assert happened == [("loose", 1), ("strict", 1)]
+    assert (stream.received, len(stream.writes)) == ([1, 2], 2)
+
+
+def test_a_step_that_fails_keeps_no_other_from_being_made(bench: Bench) -> None:
+    made: list[int] = []
+
+    def step(number: int) -> None:
+        made.append(1 // number)
+
+    bench.deliver(OTHER)
+    bench.fanout.afterwards(lambda: map(step, [1, 0, 1]))
+    with pytest.raises(ZeroDivisionError):
+        bench.run()
+    bench.run()
+    assert (made, bench.fanout.idle) == ([1, 1], True)
+
+
 @pytest.mark.parametrize("fault", ["callback", "trace"])
 def test_what_fails_beside_the_delivery_keeps_no_stream_waiting(bench: Bench, fault: str) -> None:
     (stream,) = bench.open("u")

@@ -191,6 +191,18 @@ def test_who_ends_while_many_are_told_is_told_no_more(node: Node, monkeypatch: p
     assert node.bench.stats.gaps == {"evicted": 3}
 
 
+def test_who_waits_for_its_past_while_many_are_told_gets_none(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly(node, monkeypatch)
+    for _ in range(4):
+        node.bench.live()
+    (begins, early), (waits, late) = node.bench.held(), node.bench.held()
+    node.inbound.lost(1, 2)
+    begins.start([b"past"], 9)
+    node.turn()
+    assert (begins.is_ended, waits.is_ended) == (True, True)
+    assert [[name for name, _ in events(received(peer))] for peer in (early, late)] == [["stream-closing"]] * 2
+
+
 def test_who_came_after_a_hole_is_not_told(node: Node) -> None:
     node.bench.live()
     node.deliver("one")

@@ -69,6 +69,14 @@ def test_json_has_time_level_event_and_fields_in_this_order(stderr: Stderr) -> N
     assert line["time"].endswith("Z")
 
 
+def test_the_time_of_a_line_has_microseconds(stderr: Stderr, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.configure("info", "json")
+    monkeypatch.setattr("tornado_sse.log.time.time", lambda: 1.000042)
+    structlog.get_logger().info("x")
+    (line,) = lines(stderr)
+    assert line["time"] == "1970-01-01T00:00:01.000042Z"
+
+
 def test_fields_of_every_line_stand_behind_its_own(stderr: Stderr) -> None:
     log.configure("info", "json", worker=3)
     structlog.get_logger().info("stream closed", reason="slow")

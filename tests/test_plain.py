@@ -151,3 +151,11 @@ def test_what_is_not_plain_is_left_alone(data: bytes) -> None:
 )
 def test_a_head_without_end_is_no_long_work(junk: bytes) -> None:
     assert read_plain(junk) is None
+
+
+def test_the_name_that_tornado_looks_up_is_one_object() -> None:
+    first, second = (read_plain(head("OPTIONS", "/", [("Host", "a")])) for _ in range(2))
+    assert first
+    assert second
+    assert first.start_line.method.lower() is second.start_line.method.lower()
+    assert first.start_line.method.lower() == "options"

@@ -267,6 +267,8 @@ def test_others_have_their_turn_while_many_streams_of_a_user_end(bench: Bench) -
     while later:
         later.pop(0)()
     assert bench.stats.streams_closed == {"revoked": 8}
+    bench.registry.revoke("nobody")
+    assert later == []
 
 
 def test_a_session_is_known_for_a_while_after_its_last_stream(bench: Bench) -> None:

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server_support import Clock, costly_steps
-from tornado_sse.steps import SLICE, STEP, are_left, in_steps
+from tornado_sse.steps import SLICE, STEP, in_steps, make_until
 
 
 @given(st.integers(0, 3 * STEP))
@@ -16,7 +16,7 @@ def test_nothing_is_lost_and_no_step_is_larger_than_it_may_be(count: int) -> Non
 def test_steps_are_made_until_the_deadline(clock: Clock) -> None:
     made: list[int] = []
     some = costly_steps(clock, 5, made)
-    assert are_left(some, clock, clock() + SLICE)
+    assert make_until(some, clock, clock() + SLICE)
     assert made == [0, 1, 2]
-    assert not are_left(some, clock, clock() + SLICE)
+    assert not make_until(some, clock, clock() + SLICE)
     assert made == [0, 1, 2, 3, 4]

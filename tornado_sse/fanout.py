@@ -15,7 +15,7 @@ from tornado_sse.message import Batch, Message
 from tornado_sse.outbox import WRITE_SIZE, Outbox
 from tornado_sse.sharing import Audience, Plan, share
 from tornado_sse.stats import Stats
-from tornado_sse.steps import PAUSE, SLICE, are_left
+from tornado_sse.steps import PAUSE, SLICE, make_until
 
 STRIDE = 32
 """Writes between two looks at the clock, while sockets take everything at once."""
@@ -45,10 +45,11 @@ Work = Callable[[], Iterator[object] | None]
 """Something to do; what takes long returns its steps."""
 
 
-class _Barrier(NamedTuple):
-    """What is to be done between two messages. No message goes to its topics."""
+class _Mark(NamedTuple):
+    """What is to be done behind a message. `strict`: before the next one as well. No message goes to its topics."""
 
     work: Work
+    strict: bool
     topics: tuple[()] = ()
 
 
@@ -66,11 +67,12 @@ class Fanout(Generic[T]):
         self._stats = stats
         self._schedule = schedule
         self._clock = clock
-        self._pending: deque[Message | _Barrier] = deque()
+        self._pending: deque[Message | _Mark] = deque()
         self._steps: Iterator[object] | None = None
         self._sharing: Iterator[Iterable[Audience[T]] | None] = iter(())
         self._writes: Iterator[tuple[Batch, T]] = iter(())
         self._planned: list[Message] = []
+        self._passed: list[_Mark] = []
         self._planned_at = 0.0
         self._scheduled = False
         self.completed = 0
@@ -82,13 +84,13 @@ class Fanout(Generic[T]):
         if not self._scheduled:
             self._wake()
 
-    def afterwards(self, work: Work) -> None:
-        """Do something behind what was delivered so far, and before what is delivered later.
+    def afterwards(self, work: Work, *, strict: bool = False) -> None:
+        """Do something behind what was delivered so far; `strict`: and before what is delivered later.
 
         At once, if nothing waits. Its steps are made in slices.
         """
         at_once = self.idle
-        self._pending.append(_Barrier(work))
+        self._pending.append(_Mark(work, strict))
         if at_once:
             self._take_turn()
 
@@ -109,7 +111,7 @@ class Fanout(Generic[T]):
     def _take_turn(self) -> None:
         try:
             self._work_until(self._clock() + SLICE)
-        finally:  # a barrier's work or the tracing may have raised, which the loop logs: the streams wait for the rest
+        finally:  # such work or the tracing may have raised, which the loop logs: the streams wait for the rest
             if not self.idle and not self._scheduled:  # that work may have delivered something
                 self._wake(1 + PAUSE)
 
@@ -127,10 +129,10 @@ class Fanout(Generic[T]):
         """Do what stands between messages."""
         if self._steps is None:
             self._steps = iter(())  # whoever delivers meanwhile, or wants more to be done, has to wait
-            barrier = self._pending.popleft()
-            assert isinstance(barrier, _Barrier)  # noqa: S101 - a message is delivered; tells the type checker
-            self._steps = barrier.work() or self._steps
-        if not are_left(self._steps, self._clock, deadline):
+            mark = self._pending.popleft()
+            assert isinstance(mark, _Mark)  # noqa: S101 - a message is delivered; tells the type checker
+            self._steps = mark.work() or self._steps
+        if not make_until(self._steps, self._clock, deadline):
             self._steps = None
 
     def _deliver_until(self, deadline: float) -> None:
@@ -152,15 +154,21 @@ class Fanout(Generic[T]):
         self._sharing = share(plans)
 
     def _take_run(self) -> list[Message]:
-        """Take the messages that go to the same topics, of about one write at most; none if a barrier is next."""
+        """Take the messages that go to the same topics, of about one write at most; none if there are none to take."""
         run: list[Message] = []
         size = 0
-        while size < WRITE_SIZE and self._pending and isinstance(message := self._pending[0], Message):
-            if run and message.topics != run[0].topics:
+        while size < WRITE_SIZE and self._pending:
+            head = self._pending[0]
+            if isinstance(head, Message):
+                if run and head.topics != run[0].topics:
+                    break
+                run.append(head)
+                size += len(head.frame.chunk)
+            elif head.strict:
                 break
+            else:
+                self._passed.append(head)
             self._pending.popleft()
-            run.append(message)
-            size += len(message.frame.chunk)
         self._planned.extend(run)
         return run
 
@@ -222,6 +230,8 @@ class Fanout(Generic[T]):
         for accepted_at, count in Counter([message.accepted_at for message in done]).items():
             self._stats.delivery.observe(now - accepted_at, count)
         self.completed = done[-1].sequence
+        self._pending.extendleft(reversed(self._passed))
+        self._passed.clear()
         for message in done:
             if message.traceparent is not None:
                 self.trace(message, self._planned_at, now)

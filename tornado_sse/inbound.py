@@ -56,12 +56,12 @@ class Inbound:
     def lost(self, first: int, last: int) -> None:
         """Tell every stream of a hole. One that opens later finds out from history."""
         streams = list(self._registry.hub.streams)
-        self._fanout.afterwards(lambda: self._tell(streams, first, last))
+        self._fanout.afterwards(lambda: self._tell(streams, first, last), strict=True)
 
     def renew(self, epoch: str, upto: int) -> None:
         """Tell every stream that history was lost."""
         streams = list(self._registry.hub.streams)
-        self._fanout.afterwards(lambda: self._renew(streams, Position(epoch, upto)))
+        self._fanout.afterwards(lambda: self._renew(streams, Position(epoch, upto)), strict=True)
 
     def _complete(self, upto: int) -> None:
         self._fanout.completed = max(self._fanout.completed, upto)
@@ -83,25 +83,23 @@ class Inbound:
     def _notify(
         self, streams: Collection[Stream], hole: tuple[str, str], reason: GapReason, now: Position
     ) -> Iterator[None]:
-        """Tell of a hole; the stream's position stays where it is. Who has no past yet shall ask for it again.
-
-        These are seen to at once: in the next turn they might be given the past of before.
-        """
+        """Tell of a hole; the stream's position stays where it is. Who has no past yet shall ask for it again."""
         common = notices.gap(*hole, reason, position=str(now))
-        live = []
-        for stream in streams:
+
+        def tell(stream: Stream) -> None:
             outbox = stream.outbox
             if stream.is_ended:
-                continue
+                return
             if outbox is not None and outbox.held:
                 stream.close(CloseReason.LIMIT)
-            elif outbox is None or outbox.floor <= now.sequence:
-                live.append((stream, common))
+                return
+            if outbox is None or outbox.floor <= now.sequence:
+                stream.notice(common)
             else:
-                live.append((stream, notices.gap(*hole, reason, position=str(Position(now.epoch, outbox.floor)))))
-        yield
-        for stream, frame in live:
-            if not stream.is_ended:
-                stream.notice(frame)
-                self._registry.stats.gaps[reason.value] += 1
-            yield
+                stream.notice(notices.gap(*hole, reason, position=str(Position(now.epoch, outbox.floor))))
+            self._registry.stats.gaps[reason.value] += 1
+
+        for stream in streams:  # at once: until its turn comes it may be given the past of before
+            if stream.outbox is not None:
+                stream.outbox.outdated = stream.outbox.held
+        return map(tell, streams)

@@ -4,6 +4,8 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from math import inf
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -16,6 +18,7 @@ from tornado_sse.log import logger
 from tornado_sse.poller import Poller
 from tornado_sse.slices import in_slices
 from tornado_sse.stats import Stats
+from tornado_sse.steps import STEP
 from tornado_sse.ticker import Ticker
 
 BACKLOG = 4096
@@ -136,13 +139,12 @@ class Listener:
 
     def _cutting_late(self) -> Iterator[None]:
         now = self._clock()
-        while self._expected:
-            connection, deadline = next(iter(self._expected.items()))
-            if deadline > now:
-                return
-            self.forget(connection)
-            connection.cut()
-            yield
+        while late := [one for one, due in islice(self._expected.items(), STEP) if due <= now]:
+            for connection in late:
+                if self._expected.get(connection, inf) <= now:  # it may have been heard of meanwhile
+                    self.forget(connection)
+                    connection.cut()
+                yield
 
     def _resume(self, listening: socket.socket) -> None:
         self._paused.pop(listening, None)

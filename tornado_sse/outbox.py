@@ -99,7 +99,8 @@ class Outbox:
     """A backlog of one stream.
 
     It begins `held`: nothing leaves before `release`, while the stream's past is fetched. Live messages up to `floor`
-    are part of that past, and ignored. `tell_gap(first, last)` makes the notice for dropped sequences.
+    are part of that past, and ignored. `outdated`: whatever past it is released with, that is not the whole.
+    `tell_gap(first, last)` makes the notice for dropped sequences.
     """
 
     __slots__ = (
@@ -116,6 +117,7 @@ class Outbox:
         "bytes",
         "floor",
         "held",
+        "outdated",
     )
 
     def __init__(
@@ -134,6 +136,7 @@ class Outbox:
         self.bytes = 0
         self.floor = floor
         self.held = True
+        self.outdated = False
 
     def __len__(self) -> int:
         return len(self._entries) - self._dead

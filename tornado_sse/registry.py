@@ -6,8 +6,9 @@ One tick serves all streams: no stream has a timer of its own.
 import random
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tornado_sse import notices
 from tornado_sse.deadlines import Deadlines
@@ -22,7 +23,7 @@ from tornado_sse.position import Position
 from tornado_sse.ring import Ring
 from tornado_sse.sessions import Sessions
 from tornado_sse.stats import Stats
-from tornado_sse.steps import SLICE, are_left
+from tornado_sse.steps import SLICE, make_until
 from tornado_sse.stream import Preamble, Stream
 from tornado_sse.topic import allows
 
@@ -135,11 +136,11 @@ class Registry:
     def disconnect(self, user: str, session: str) -> None:
         """End the session's streams for good, behind what was published to them before."""
         self.sessions.disconnect(user, session)
-        self._close_all(lambda: self.hub.session(user, session), CloseReason.DISCONNECTED)
+        self._close_all(list(self.hub.session(user, session)), CloseReason.DISCONNECTED)
 
     def revoke(self, user: str) -> None:
         """End all of the user's streams, behind what was published to them before."""
-        self._close_all(lambda: self.hub.users.get(user), CloseReason.REVOKED)
+        self._close_all(list(self.hub.users.get(user)), CloseReason.REVOKED)
 
     def knows(self, user: str, session: str) -> bool:
         """Whether the session has an open stream, or had one a while ago."""
@@ -153,11 +154,11 @@ class Registry:
         """Do what time asks for, for a slice at most; return whether there is more to do at once."""
         now = self._clocks.monotonic()
         self._chores = self._chores or self._do_chores(now)
-        if are_left(self._chores, self._clocks.monotonic, now + SLICE):
+        if make_until(self._chores, self._clocks.monotonic, now + SLICE):
             return True
         self._chores = None
         self._expiring = self._expiring or self._expire_due()
-        if are_left(self._expiring, self._clocks.monotonic, now + SLICE):
+        if make_until(self._expiring, self._clocks.monotonic, now + SLICE):
             return True
         self._expiring = None
         return False
@@ -235,13 +236,9 @@ class Registry:
         """Close the stream soon, even if its farewell never leaves."""
         self.farewells.append((self.now() + FAREWELL_TIME, stream))
 
-    def _close_all(self, find: Callable[[], Collection[Stream]], reason: CloseReason) -> None:
-        def close() -> Iterator[None]:
-            for stream in list(find()):
-                stream.close(reason)
-                yield
-
-        self.fanout.afterwards(close)
+    def _close_all(self, streams: Sequence[Stream], reason: CloseReason) -> None:
+        if streams:
+            self.fanout.afterwards(lambda: map(partial(Stream.close, reason=reason), streams))
 
     def _schedule_expiry(self, stream: Stream) -> None:
         self._deadlines.set(stream, stream.expires_at - EXPIRY_WARNING)

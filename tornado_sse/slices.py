@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
-from tornado_sse.steps import PAUSE, SLICE, are_left
+from tornado_sse.steps import PAUSE, SLICE, make_until
 
 
 async def in_slices(steps: Iterator[object], clock: Callable[[], float]) -> None:
     """Make all steps, with turns for everything else after each slice."""
-    while are_left(steps, clock, clock() + SLICE):
+    while make_until(steps, clock, clock() + SLICE):
         await pause()
 
 

@@ -23,6 +23,6 @@ def in_steps(things: Iterable[T], size: int = STEP) -> Iterator[list[T]]:
         yield step
 
 
-def are_left(steps: Iterator[object], clock: Callable[[], float], deadline: float) -> bool:
+def make_until(steps: Iterator[object], clock: Callable[[], float], deadline: float) -> bool:
     """Make steps until the deadline; return whether there may be more."""
     return any(clock() >= deadline for _ in steps)

@@ -124,6 +124,9 @@ class Stream:
         outbox, preamble = self.outbox, self._preamble
         if outbox is None or preamble is None:
             return
+        if outbox.outdated:
+            self.close(CloseReason.LIMIT)
+            return
         self._preamble = None
         notices = [item for item in past if isinstance(item, bytes)]
         if len(notices) == len(past) and not len(outbox) and self._owner.completed() >= floor:

@@ -251,6 +251,7 @@ def test_others_have_their_turn_while_many_topics_are_subscribed_to(monkeypatch:
     async def scenario(bench: Bench) -> None:
         node = await bench.node()
         many = [topic.user(str(number)) for number in range(4 * AT_ONCE)]
-        assert await most_in_a_turn(monkeypatch, Link, "subscribe", node.broker.subscribe(many)) <= AT_ONCE
+        most = await most_in_a_turn(monkeypatch, Link, "subscribe", node.broker.subscribe(many))
+        assert AT_ONCE - 1 <= most <= AT_ONCE
 
     play(scenario)

@@ -12,8 +12,10 @@ from outage_support import until
 from support import sequences
 from tornado_sse.brokers.nats import resumes
 from tornado_sse.brokers.nats.broker import NatsBroker
+from tornado_sse.brokers.nats.codec import interest_of
 from tornado_sse.brokers.nats.layout import Layout
 from tornado_sse.brokers.nats.reader import Kept
+from tornado_sse.brokers.nats.session import Session
 from tornado_sse.errors import Unavailable
 
 
@@ -94,6 +96,30 @@ def test_the_stream_deleted_while_connected_is_a_new_epoch() -> None:
         await node.until(lambda: len(node.delivered) == 2)
         assert after.position.epoch == node.broker.epoch
         assert bench.backend.stats.broker_reconnects == 1
+
+    play(scenario)
+
+
+def test_who_leaves_while_its_node_rejoins_is_subscribed_to_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node(USER, OTHER)
+        catch_up, leaving = NatsBroker._catch_up, [OTHER]
+
+        async def leave(broker: NatsBroker, session: Session) -> None:
+            if leaving:
+                broker.unsubscribe([leaving.pop()])
+            await catch_up(broker, session)
+
+        monkeypatch.setattr(NatsBroker, "_catch_up", leave)
+        await bench.backend.lose_history()
+        await node.until(lambda: bool(node.renewals))
+        broker = node.broker
+        assert isinstance(broker, NatsBroker)
+        await until(lambda: broker.health().up)
+        session = broker._session
+        assert session
+        await until(lambda: interest_of(OTHER) not in session._subscriptions)
+        assert interest_of(USER) in session._subscriptions
 
     play(scenario)
 

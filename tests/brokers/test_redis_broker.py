@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from importlib import resources
 
@@ -14,6 +14,7 @@ from tcp_proxy import tcp_proxy
 from tornado_sse import topic
 from tornado_sse.brokers.base import Past
 from tornado_sse.brokers.redis.broker import RedisBroker
+from tornado_sse.brokers.redis.codec import Replayed, topic_name
 from tornado_sse.brokers.redis.link import Link
 from tornado_sse.brokers.redis.session import Session, Terms
 from tornado_sse.errors import Unavailable
@@ -258,6 +259,27 @@ def test_others_have_their_turn_while_many_topics_are_named(monkeypatch: pytest.
         node = await cluster.node()
         users = [topic.user(str(number)) for number in range(1200)]
         assert await most_in_a_turn(monkeypatch, Link, "tell", node.broker.subscribe(users)) == 1
+
+    play(scenario)
+
+
+def test_who_leaves_while_its_node_rejoins_is_subscribed_to_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(backend: RedisBackend, cluster: Cluster) -> None:
+        node = await cluster.node(USER, OTHER)
+        replay = Session.replay_many
+
+        async def leave(session: Session, names: Iterable[str], after: int) -> Replayed:
+            node.broker.unsubscribe([OTHER])
+            return await replay(session, names, after)
+
+        monkeypatch.setattr(Session, "replay_many", leave)
+        await backend.server.client.flushall()
+        await until_rejoined(node)
+        channels = [f"{backend.terms.prefix}:live:{topic_name(one)}" for one in (USER, OTHER)]
+        async with asyncio.timeout(PATIENCE):
+            while [count for _, count in await backend.server.client.pubsub_numsub(*channels)] != [1, 0]:
+                await asyncio.sleep(0.01)
+        assert node.broker.health().up
 
     play(scenario)
 

@@ -206,6 +206,7 @@ class NatsBroker(Broker):
             try:
                 if session is None:
                     session = self._session = await self._join()
+                    self._spawn(session.leave_idle())
                     self._stats.broker_reconnects += 1
                     logger().info("broker joined", epoch=self.epoch)
                     problem = ""

@@ -71,6 +71,10 @@ class Session:
         gone = [self._subscriptions.pop(name) for name in names if self._is_idle(name)]
         await self.link.unsubscribe(gone)
 
+    async def leave_idle(self) -> None:
+        """Give up what nobody wants any more, of the time when that could not be said yet."""
+        await self.leave(list(self._subscriptions))
+
     def _is_idle(self, name: str) -> bool:
         return name in self._subscriptions and name not in self._feed.interests
 

@@ -234,6 +234,7 @@ class RedisBroker(Broker):
         self._stats.messages_malformed += past.malformed
         await in_slices(self._inbox.fill(past.entries, past.sequence, past.lost), self._clock)
         self._up.set()
+        self._settle(session)
         logger().info("broker joined", epoch=self.epoch, sequence=past.sequence)
 
     def _renew(self, hub: Hub) -> None:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Any, NoReturn
 
 from redis.exceptions import RedisError
@@ -149,11 +150,12 @@ class Session:
         """
         async with self._listening:
             self._feed.check()
-            for verb, names in zip(("SUBSCRIBE", "UNSUBSCRIBE"), changes(), strict=True):
-                for number, some in enumerate(in_steps(names)):
-                    if number:
-                        await pause()
-                    await self._feed.tell(verb, *(self._key("live", name) for name in some))
+            wanted, unwanted = map(in_steps, changes())
+            words = chain(zip(repeat("SUBSCRIBE"), wanted), zip(repeat("UNSUBSCRIBE"), unwanted))
+            for number, (verb, names) in enumerate(words):
+                if number:
+                    await pause()
+                await self._feed.tell(verb, *(self._key("live", name) for name in names))
         await self._feed.call("PING", "")
 
     async def publish(self, words: Iterable[Word]) -> Sequence[bytes | int]:
