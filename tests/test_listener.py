@@ -114,6 +114,26 @@ async def test_others_have_their_turn_while_many_are_cut(clock: Clock, monkeypat
 
 
 @pytest.mark.gen_test
+async def test_who_is_heard_of_while_others_are_cut_stays(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = Connection.cut
+    async with listening(clock=clock) as listener:
+        clients = [await Client.to(listener.port) for _ in range(2)]
+        await until(lambda: len(listener.connections) == 2)
+
+        def hear_of_the_other(connection: Connection) -> None:
+            cut(connection)
+            for other in listener.connections:
+                listener.expect(other)
+
+        monkeypatch.setattr(Connection, "cut", hear_of_the_other)
+        clock.advance(module.SLOW)
+        await listener._cut()
+        assert len(listener.connections) == 1
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.gen_test
 async def test_a_body_has_a_time_of_its_own(clock: Clock) -> None:
     async with listening(clock=clock) as listener:
         client = await Client.to(listener.port)

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from nats.aio.subscription import Subscription
 
 from broker_support import CHANNEL, HISTORY, USER, draft, most_in_a_turn, positions
 from nats_bench import Bench, play
@@ -14,7 +15,7 @@ from tornado_sse import topic
 from tornado_sse.brokers.base import BrokerProblem
 from tornado_sse.brokers.nats.broker import NatsBroker
 from tornado_sse.brokers.nats.layout import Layout
-from tornado_sse.brokers.nats.link import Link
+from tornado_sse.brokers.nats.link import Link, Sink
 from tornado_sse.brokers.nats.session import AT_ONCE
 from tornado_sse.errors import Unavailable
 from tornado_sse.topic import ALL
@@ -253,5 +254,26 @@ def test_others_have_their_turn_while_many_topics_are_subscribed_to(monkeypatch:
         many = [topic.user(str(number)) for number in range(4 * AT_ONCE)]
         most = await most_in_a_turn(monkeypatch, Link, "subscribe", node.broker.subscribe(many))
         assert AT_ONCE - 1 <= most <= AT_ONCE
+
+    play(scenario)
+
+
+def test_who_leaves_before_the_subscription_is_made_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(bench: Bench) -> None:
+        node = await bench.node()
+        subscribe = Link.subscribe
+
+        async def leave_meanwhile(link: Link, subject: str, sink: Sink) -> Subscription:
+            subscription = await subscribe(link, subject, sink)
+            node.broker.unsubscribe([USER])
+            return subscription
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Link, "subscribe", leave_meanwhile)
+            await node.broker.subscribe([USER])
+        await node.broker.subscribe([ALL])
+        published = await node.publish(USER, ALL)
+        await node.until_seen(published[-1])
+        assert sequences(node.delivered) == positions(published[-1:])
 
     play(scenario)
